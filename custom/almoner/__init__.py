@@ -1,0 +1,3 @@
+"""Almoner: budgeted, encrypted, evidenced federated learning on NVIDIA FLARE."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,42 @@
+"""What a job would cost at a site, in the three figures that are never mixed."""
+
+from dataclasses import dataclass
+
+from almoner.privacy.ledger import AccountState
+from almoner.privacy.plan import JobPlan, largest_target_epsilon
+from almoner.privacy.pld import pld_epsilon
+from almoner.schema.job import JobSpec
+
+
+@dataclass(frozen=True)
+class JobCost:
+    """The cost of one job at one account.
+
+    Args:
+        noise_multiplier: σ over the sensitivity, calibrated to the job's target ε.
+        job_epsilon: the PLD of the whole job alone, training and releases, at the job's δ.
+        charge: RDP at the account's order; the only figure that is added up.
+        epsilon_after: the account's ε if the job is admitted, by the filter's conversion.
+        largest_epsilon: the largest training ε of this shape that still fits; 0 if none does.
+    """
+
+    noise_multiplier: float
+    job_epsilon: float
+    charge: float
+    epsilon_after: float
+    largest_epsilon: float
+
+
+def job_cost(spec: JobSpec, plan: JobPlan, account: AccountState) -> JobCost:
+    """Return what a planned job costs at an account as it stands."""
+    book = account.filter
+    charge = plan.charge(book.order)
+    fits = book.fits(account.rdp_spent, charge)
+    left = book.budget - account.rdp_spent
+    return JobCost(
+        noise_multiplier=plan.noise_multiplier,
+        job_epsilon=pld_epsilon(plan.all_events, spec.privacy.target_delta) if plan.all_events else 0.0,
+        charge=charge,
+        epsilon_after=book.epsilon_of(account.rdp_spent + charge),
+        largest_epsilon=spec.privacy.target_epsilon if fits else largest_target_epsilon(spec, left, book.order),
+    )

@@ -1,0 +1,61 @@
+"""decide(job, policy, ledger state) -> Decision. Pure: no clock, no file, no network."""
+
+from almoner.admission.cost import job_cost
+from almoner.admission.request import JobRequest, SiteView
+from almoner.admission.rules import RULES
+from almoner.privacy.plan import JobPlan
+from almoner.schema.base import digest
+from almoner.schema.decision import Decision, Violation
+from almoner.schema.job import JobSpec
+
+
+def describe_ask(spec: JobSpec) -> str:
+    """Return what a job asks for, as decisions print it."""
+    privacy = spec.privacy
+    parts = [f"training ε={privacy.target_epsilon:.2f}"] if spec.rounds else []
+    parts += [f"{release.kind} ε={release.epsilon:.2f}" for release in spec.releases]
+    mantissa, _, exponent = f"{privacy.target_delta:e}".partition("e")
+    delta = f"{float(mantissa):g}e{int(exponent)}"
+    return f"{' and '.join(parts) or 'nothing'} ({privacy.unit}, δ={delta})"
+
+
+def decide(request: JobRequest, site: SiteView, plan: JobPlan) -> Decision:
+    """Ask every rule, and admit the job if none objects.
+
+    *Guarantee*: the result is a function of the arguments alone, and lists all violated rules.
+    """
+    spec = request.envelope.spec
+    cost = job_cost(spec, plan, site.account)
+    violations = tuple(violation for rule in RULES for violation in rule(request, site, cost))
+    return Decision(
+        site=site.policy.site,
+        job_name=spec.name,
+        verdict="refused" if violations else "admitted",
+        envelope_digest=digest(request.envelope),
+        policy_digest=digest(site.policy),
+        asks=describe_ask(spec),
+        noise_multiplier=cost.noise_multiplier,
+        charge=cost.charge,
+        epsilon_spent=site.account.epsilon_spent,
+        epsilon_after=cost.epsilon_after,
+        epsilon_cap=site.account.filter.epsilon_cap,
+        violations=violations,
+    )
+
+
+def refuse_unread(site: SiteView, job_name: str, violations: tuple[Violation, ...]) -> Decision:
+    """Refuse a job whose signature, files or spec do not even allow the rules to be asked."""
+    return Decision(
+        site=site.policy.site,
+        job_name=job_name,
+        verdict="refused",
+        envelope_digest="",
+        policy_digest=digest(site.policy),
+        asks="",
+        noise_multiplier=0.0,
+        charge=0.0,
+        epsilon_spent=site.account.epsilon_spent,
+        epsilon_after=site.account.epsilon_spent,
+        epsilon_cap=site.account.filter.epsilon_cap,
+        violations=violations,
+    )

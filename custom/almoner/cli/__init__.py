@@ -1,0 +1,1 @@
+"""Thin commands; each calls one function."""

@@ -1,0 +1,162 @@
+"""`almoner job`: plan, export, submit, follow and fetch a job."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from almoner.cli.app import console, new_group, print_json
+from almoner.flare.exporting import export_job, job_sites
+from almoner.flare.job_result import read_result
+from almoner.flare.planning import plan_job
+from almoner.flare.session import JobReport, open_session
+from almoner.schema.declarations import load_declarations
+from almoner.schema.documents import load_document
+from almoner.schema.job import JobSpec
+
+app = new_group("Plan, export, submit, follow and fetch jobs.")
+
+SPEC_ARGUMENT = typer.Argument(help="a JobSpec, such as jobs/heart_disease.yaml")
+KIT_OPTION = typer.Option("--kit", help="your startup kit: the folder with startup/fed_admin.json in it")
+ROOT_OPTION = typer.Option("--root", help="the folder with provisioning/, policies/ and site_configs/")
+STUDY_OPTION = typer.Option("--study", help="the FLARE study of the job")
+JSON_OPTION = typer.Option("--json", help="print JSON for scripts")
+DEFAULT_TIMEOUT_SECONDS = 3600.0
+
+
+@app.command("plan")
+def plan_command(
+    spec_path: Annotated[Path, SPEC_ARGUMENT],
+    root: Annotated[Path, ROOT_OPTION] = Path(),
+    consortium: Annotated[
+        Path | None, typer.Option("--consortium", help="a consortium on this machine, to ask its ledgers as they stand")
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", help="who would submit; the first lead if not given")] = None,
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Say what each site would answer, and what the job would cost there.
+
+    Without --consortium the accounts are taken as untouched. Exit code 1 if a site would refuse.
+
+    Example: almoner job plan jobs/heart_disease.yaml
+    """
+    spec = load_document(spec_path, JobSpec)
+    decisions = plan_job(spec, load_declarations(root), consortium, user)
+    if as_json:
+        print_json([decision.model_dump(mode="json") for decision in decisions])
+    else:
+        for decision in decisions:
+            console.print(decision.render(), markup=False)
+        if decisions and spec.rounds:
+            console.print(f"noise multiplier {decisions[0].noise_multiplier:.3f}, {spec.num_steps} steps a site")
+    if any(decision.verdict == "refused" for decision in decisions):
+        raise typer.Exit(1)
+
+
+@app.command("export")
+def export_command(
+    spec_path: Annotated[Path, SPEC_ARGUMENT],
+    out: Annotated[Path, typer.Option("--out", help="folder in which the job's folder is made")] = Path("build/jobs"),
+    root: Annotated[Path, ROOT_OPTION] = Path(),
+) -> None:
+    """Write the FLARE job folder that `submit_job` takes as it is; good for one submission.
+
+    Example: almoner job export jobs/heart_disease.yaml
+    """
+    folder = export_job(load_document(spec_path, JobSpec), load_declarations(root), out)
+    console.print(str(folder))
+
+
+@app.command("submit")
+def submit_command(
+    spec_path: Annotated[Path, SPEC_ARGUMENT],
+    kit: Annotated[Path, KIT_OPTION],
+    root: Annotated[Path, ROOT_OPTION] = Path(),
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="wait for the job's end")] = True,
+) -> None:
+    """Export a job and submit it. Exit code 1 if it does not complete.
+
+    Example: almoner job submit jobs/heart_disease.yaml --kit build/trial/users/lead@cleveland.example
+    """
+    spec, declarations = load_document(spec_path, JobSpec), load_declarations(root)
+    job_sites(spec, declarations)
+    with tempfile.TemporaryDirectory(prefix="almoner-job-") as folder, open_session(kit, spec.study) as session:
+        job_id = session.submit(export_job(spec, declarations, Path(folder)))
+        console.print(f"submitted {spec.name} as {job_id}")
+        if follow:
+            _finish(session.follow(job_id, print_progress, DEFAULT_TIMEOUT_SECONDS))
+
+
+@app.command("watch")
+def watch_command(
+    job_id: Annotated[str, typer.Argument(help="FLARE's id of the job")],
+    kit: Annotated[Path, KIT_OPTION],
+    study: Annotated[str, STUDY_OPTION] = "default",
+) -> None:
+    """Follow a job round by round to its end. Exit code 1 if it does not complete.
+
+    Example: almoner job watch 3f0e... --kit build/trial/users/lead@cleveland.example --study cardiology
+    """
+    with open_session(kit, study) as session:
+        _finish(session.follow(job_id, print_progress, DEFAULT_TIMEOUT_SECONDS))
+
+
+@app.command("list")
+def list_command(
+    kit: Annotated[Path, KIT_OPTION],
+    study: Annotated[str, STUDY_OPTION] = "default",
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """List the jobs of a study.
+
+    Example: almoner job list --kit build/trial/users/lead@cleveland.example --study cardiology
+    """
+    with open_session(kit, study) as session:
+        reports = session.jobs()
+    if as_json:
+        print_json([report.__dict__ for report in reports])
+        return
+    for report in reports:
+        console.print(f"{report.job_id}  {report.name}  {report.status}", markup=False)
+
+
+@app.command("result")
+def result_command(
+    job_id: Annotated[str, typer.Argument(help="FLARE's id of the job")],
+    kit: Annotated[Path, KIT_OPTION],
+    out: Annotated[Path, typer.Option("--out", help="folder for the download")] = Path("build/results"),
+    study: Annotated[str, STUDY_OPTION] = "default",
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Fetch a finished job: rounds, noised releases, and the model if all sites let it go.
+
+    Example: almoner job result 3f0e... --kit build/trial/users/lead@cleveland.example --study cardiology
+    """
+    with open_session(kit, study) as session:
+        folder = session.download(job_id, out)
+    result = read_result(folder)
+    if as_json:
+        print_json(result.model_dump(mode="json"))
+        return
+    model = f"{len(result.model)} weights" if result.model is not None else "not released by all sites"
+    console.print(f"{result.job}: {len(result.rounds)} rounds; model: {model}; files in {folder}")
+
+
+def print_progress(progress: dict[str, Any]) -> None:
+    """Print one line of a job's progress."""
+    phase = progress.get("phase", "")
+    if phase == "train":
+        console.print(f"  round {progress['done']}/{progress['rounds']} done, {len(progress['sites'])} sites")
+    else:
+        console.print(f"  {phase}")
+
+
+def _finish(report: JobReport) -> None:
+    """Print a job's end and every refusal."""
+    console.print(f"{report.job_id}: {report.status}")
+    for answer in report.answers.values():
+        if answer != "OK":
+            console.print(answer, markup=False)
+    if not report.completed:
+        raise typer.Exit(1)

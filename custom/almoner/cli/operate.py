@@ -1,0 +1,83 @@
+"""`almoner provision`, `up`, `status`, `site`: what the consortium's operator does."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from almoner.cli.app import console, new_group, print_json
+from almoner.errors import ProvisioningError
+from almoner.flare.federation import Federation, require_free_port
+from almoner.flare.provisioning import load_consortium, provision, read_port
+from almoner.flare.session import open_session
+from almoner.flare.start import run
+from almoner.schema.declarations import load_declarations
+
+site_app = new_group("Run one site.")
+
+DEFAULT_PORT = 8102
+ROOT_OPTION = typer.Option("--root", help="the folder with provisioning/, policies/ and site_configs/")
+
+
+def provision_command(
+    out: Annotated[Path, typer.Option("--out", help="a new folder for kits, ledgers and the operator's keys")],
+    root: Annotated[Path, ROOT_OPTION] = Path(),
+    port: Annotated[int, typer.Option("--port", help="the server's TCP port", min=1024, max=65535)] = DEFAULT_PORT,
+) -> None:
+    """Make a consortium: new keys, hardened and signed kits, empty ledgers.
+
+    Example: almoner provision --out build/trial --port 8102
+    """
+    made = provision(root, out, port)
+    console.print(f"provisioned {made.declarations.consortium.name} in {out}")
+    console.print(f"  server/kit, sites/<site>/kit, users/<user>: hand each to its owner over a safe channel")
+    console.print(f"  authority/: every private key; keep it offline, or destroy it when no site is to be added")
+    console.print(f"root certificate SHA-256 {made.root_fingerprint}")
+
+
+def up_command(
+    consortium: Annotated[Path, typer.Argument(help="a folder that `almoner provision` made")],
+    root: Annotated[Path, ROOT_OPTION] = Path(),
+) -> None:
+    """Run server and all sites on this machine until Ctrl-C: for trials, not for production.
+
+    Example: almoner up build/trial
+    """
+    if not (consortium / "server" / "kit").is_dir():
+        raise ProvisioningError(f"{consortium}: no provisioned consortium → almoner provision --out {consortium}")
+    made = load_consortium(consortium, load_declarations(root), read_port(consortium))
+    require_free_port(made.port)
+    with Federation(made) as federation:
+        federation.start(console.print)
+        console.print("running; stop with Ctrl-C")
+        while True:
+            time.sleep(1)
+
+
+def status_command(
+    kit: Annotated[Path, typer.Option("--kit", help="a user's startup kit")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
+) -> None:
+    """Show which sites are connected and what jobs there are.
+
+    Example: almoner status --kit build/trial/users/admin@coordinating-centre.example
+    """
+    with open_session(kit) as session:
+        sites, jobs = session.sites(), session.jobs()
+    if as_json:
+        print_json({"sites": sites, "jobs": [job.__dict__ for job in jobs]})
+        return
+    console.print(f"connected sites: {', '.join(sites) or 'none'}")
+    for job in jobs:
+        console.print(f"{job.job_id}  {job.name}  {job.status}")
+
+
+@site_app.command("start")
+def start_command(kit: Annotated[Path, typer.Argument(help="the site's (or the server's) kit")]) -> None:
+    """Verify a kit and run it in the foreground; a changed, added or deleted file stops the start.
+
+    Example: almoner site start build/trial/sites/cleveland/kit
+    """
+    sys.exit(run(kit))

@@ -1,0 +1,227 @@
+"""The site's door: every job passes here, in the parent process, before anything of it is written.
+
+FLARE hands over the job's meta data and the submitted app, and sends the returned text to the submitter.
+The door verifies the signature, re-renders the job from its spec, compares every byte, asks all rules, and
+reserves the worst case in the ledger. What it then writes for the job process is its *own* rendering; the
+upload is discarded.
+"""
+
+import json
+import logging
+import shutil
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from nvflare.apis.app_deployer_spec import AppDeployerSpec
+from nvflare.apis.fl_component import FLComponent
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.workspace import Workspace
+
+from almoner import __version__
+from almoner.admission.decide import decide, refuse_unread
+from almoner.admission.request import JobRequest, SiteView
+from almoner.errors import AlmonerError, BudgetExceeded, DocumentError, PolicyViolation
+from almoner.flare.render import APP, render_app
+from almoner.flare.site_files import SiteFiles, load_site_files
+from almoner.flare.tree import tree_digest
+from almoner.flare.upload import SignedApp, read_signed_app
+from almoner.privacy.ledger import Ledger, Reservation
+from almoner.privacy.plan import JobPlan, job_events
+from almoner.provision import names
+from almoner.schema.decision import Decision, Violation
+from almoner.schema.documents import parse_document
+from almoner.schema.job import JobEnvelope
+from almoner.workloads.registry import workload_names
+
+logger = logging.getLogger(__name__)
+
+CANNOT_DECIDE = "refused: this site cannot decide about jobs now; its operator finds the reason in the site's log"
+_JOB_FILE = f"config/{names.JOB_FILE}"
+_FORBIDDEN_META = ("launcher_spec", "byoc", "flower_predeployed", "custom_props", "job_launcher_spec")
+
+
+class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
+    """FLARE's `app_deployer` of a site.
+
+    *Guarantee*: a job's folder exists at the site only if the ledger holds a reservation for the job's
+    worst case, made by this class for exactly the bytes in the folder.
+    """
+
+    def deploy(
+        self, workspace: Workspace, job_id: str, job_meta: dict[str, Any], app_name: str, app_data: bytes,
+        fl_ctx: FLContext,
+    ) -> str:
+        """Admit or refuse a job.
+
+        Returns:
+            "" if admitted; otherwise the refusal that the submitter reads.
+        """
+        try:
+            site = load_site_files(workspace)
+            with site.ledger() as ledger:
+                decision = self._admit(site, ledger, workspace, job_id, job_meta, app_name, app_data)
+        except AlmonerError as error:
+            logger.error("job %s refused: %s", job_id, error)  # noqa: TRY400 - the text is complete
+            return CANNOT_DECIDE
+        except Exception:  # a door that fails stays shut, and does not say on what it failed
+            logger.exception("job %s refused", job_id)
+            return CANNOT_DECIDE
+        logger.info("%s", decision.render())
+        return "" if decision.verdict == "admitted" else decision.render()
+
+    def _admit(
+        self, site: SiteFiles, ledger: Ledger, workspace: Workspace, job_id: str, job_meta: dict[str, Any],
+        app_name: str, app_data: bytes,
+    ) -> Decision:
+        """Decide, record the decision, and if it admits: reserve and write the job's folder."""
+        name = str(job_meta.get("name", ""))[:64]
+        try:
+            app = read_signed_app(app_data, site.root_ca)
+            envelope = _read_envelope(app)
+        except (PolicyViolation, DocumentError) as error:
+            unread = (Violation(rule="job.unreadable", finding=str(error), remedy="export the job again"),)
+            return self._record(ledger, job_id, refuse_unread(_view(site, ledger, ""), _printable(name), unread))
+        view = _view(site, ledger, envelope.nonce)
+        plan = job_events(envelope.spec)
+        request = JobRequest(envelope, app.signer, str(job_meta.get("study") or "default"))
+        decision = decide(request, view, plan)
+        strays = (*_stray_files(app, envelope), *_stray_meta(job_id, job_meta, app_name, envelope))
+        if strays:
+            decision = decision.model_copy(
+                update={"verdict": "refused", "violations": (*strays, *decision.violations)}
+            )
+        if decision.verdict == "admitted":
+            decision = self._reserve(ledger, job_id, request, decision, plan, view)
+        if decision.verdict == "admitted":
+            _write_job(workspace, job_id, job_meta, app_name, render_app(envelope))
+        return self._record(ledger, job_id, decision)
+
+    def _reserve(
+        self, ledger: Ledger, job_id: str, request: JobRequest, decision: Decision, plan: JobPlan, view: SiteView
+    ) -> Decision:
+        """Reserve the worst case; a race for the last of the budget is lost here, with the figures of now."""
+        reservation = Reservation(
+            job_id=job_id,
+            nonce=request.envelope.nonce,
+            envelope_digest=decision.envelope_digest,
+            tree_digest=tree_digest(render_app(request.envelope)),
+            population=view.config.datasets[request.envelope.spec.dataset].population,
+            privacy_unit=request.envelope.spec.privacy.unit,
+            neighboring_relation=request.envelope.spec.privacy.neighboring_relation,
+            steps=plan.steps,
+        )
+        try:
+            ledger.reserve(reservation)
+        except (BudgetExceeded, PolicyViolation) as error:
+            lost = Violation(rule="budget.reserve", finding=str(error), remedy="plan the job again")
+            return decision.model_copy(update={"verdict": "refused", "violations": (lost,)})
+        return decision
+
+    @staticmethod
+    def _record(ledger: Ledger, job_id: str, decision: Decision) -> Decision:
+        """Write a decision, admitted or refused, into the ledger."""
+        ledger.record("decision", {"job_id": job_id[:64], **decision.model_dump(mode="json")})
+        return decision
+
+
+def _printable(text: str) -> str:
+    """Keep what a job's name may consist of."""
+    return "".join(char for char in text if char.isalnum() or char in "-_ ")
+
+
+def _view(site: SiteFiles, ledger: Ledger, nonce: str) -> SiteView:
+    """Return the site as it stands now."""
+    return SiteView(
+        policy=site.policy,
+        config=site.config,
+        account=ledger.account(site.policy.account.population),
+        nonce_seen=bool(nonce) and ledger.seen_nonce(nonce),
+        now_unix_seconds=time.time(),
+        workloads=workload_names(),
+        version=__version__,
+    )
+
+
+def _read_envelope(app: SignedApp) -> JobEnvelope:
+    """Parse the envelope that the submitter signed."""
+    content = app.files.get(_JOB_FILE)
+    if content is None:
+        raise PolicyViolation(f"the app has no {_JOB_FILE}; only jobs that almoner exported run here")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise PolicyViolation(f"{_JOB_FILE} is not text") from None
+    return parse_document(text, JobEnvelope, _JOB_FILE)
+
+
+def _stray_files(app: SignedApp, envelope: JobEnvelope) -> tuple[Violation, ...]:
+    """Name every file that is not, byte for byte, what the spec renders to here."""
+    expected = render_app(envelope)
+    found = []
+    for path in sorted(app.files.keys() | expected.keys()):
+        if path not in app.files:
+            problem = "is missing"
+        elif path not in expected:
+            problem = "was added"
+        elif app.files[path] != expected[path]:
+            problem = "was changed"
+        else:
+            continue
+        found.append(
+            Violation(
+                rule="render.identical",
+                finding=f"{_path_for_print(path)} {problem} after export",
+                remedy="submit the folder as it was exported",
+            )
+        )
+    return tuple(found)
+
+
+def _path_for_print(path: str) -> str:
+    """Return a path fit for a one-line message."""
+    return "".join(char if char.isprintable() else "?" for char in path)[:120]
+
+
+def _stray_meta(
+    job_id: str, meta: dict[str, Any], app_name: str, envelope: JobEnvelope
+) -> tuple[Violation, ...]:
+    """Check the part of a job that nobody signs: its id and FLARE's meta data."""
+    problems = []
+    try:
+        canonical = str(uuid.UUID(job_id)) == job_id and meta.get("job_id") == job_id
+    except ValueError:
+        canonical = False
+    if not canonical:
+        problems.append(("meta.job_id", "the job id is not the job's own UUID"))
+    if meta.get("scope") not in (None, "", names.SCOPE):
+        problems.append(("meta.scope", f"privacy scope {_path_for_print(str(meta.get('scope')))} is not {names.SCOPE}"))
+    if any(meta.get("resource_spec") or {}) or any(meta.get(key) for key in _FORBIDDEN_META):
+        problems.append(("meta.launch", "the job asks for resources, a launcher or code of its own"))
+    if app_name != APP or meta.get("name") != envelope.spec.name:
+        problems.append(("meta.name", "the job's name or app is not that of its spec"))
+    if meta.get("min_clients") != envelope.spec.min_sites:
+        problems.append(("meta.min_clients", "min_clients is not the min_sites of the spec"))
+    remedy = "submit the folder as it was exported"
+    return tuple(Violation(rule=rule, finding=finding, remedy=remedy) for rule, finding in problems)
+
+
+def _write_job(
+    workspace: Workspace, job_id: str, meta: dict[str, Any], app_name: str, files: dict[str, bytes]
+) -> None:
+    """Write the site's own rendering where FLARE's job process looks for it; all of it or nothing."""
+    run_folder, app_folder = Path(workspace.get_run_dir(job_id)), Path(workspace.get_app_dir(job_id))
+    try:
+        run_folder.mkdir(mode=0o700)
+        for name, content in files.items():
+            target = app_folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        (run_folder / "fl_app.txt").write_text(app_name)
+        Path(workspace.get_job_meta_path(job_id)).write_text(json.dumps(meta, indent=2))
+    except OSError:
+        shutil.rmtree(run_folder, ignore_errors=True)
+        raise DocumentError(f"job {job_id}: its folder cannot be written → see the disk and the kit's folder") from None
+
+

@@ -1,0 +1,115 @@
+"""The three filters of a site's privacy scope, in order: budget, protection, egress.
+
+Each takes only what the one before it made, and turns everything else, and every failure of its own, into
+the one empty refusal. FLARE's `DXOFilter` passes what it does not know; these let nothing pass.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from nvflare.apis.filter import Filter
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable
+
+from almoner.errors import PolicyViolation
+from almoner.flare.consent import CONSENT_BYTES
+from almoner.flare.executor import REFUSED
+from almoner.flare.job_context import JobContext, job_context
+from almoner.flare.sealed import Sealed, SealedResult, reply_shareable, unseal
+from almoner.flare.wire import REFUSAL, Reply, ReplyKind, encode_reply
+from almoner.release.accuracy import RELEASE_BYTES
+
+logger = logging.getLogger(__name__)
+
+
+def _or_refuse(step: Callable[[Sealed, JobContext], Sealed], result: Shareable, fl_ctx: FLContext) -> Sealed:
+    """Apply a filter's step to a sealed result; whatever goes wrong becomes the refusal."""
+    sealed = unseal(result)
+    if sealed is None:
+        logger.error("%s: a result that is not sealed was dropped", step.__name__)
+        return REFUSED
+    if sealed == REFUSED or sealed.kind is ReplyKind.REFUSAL:
+        return REFUSED
+    try:
+        return step(sealed, job_context(fl_ctx))
+    except Exception as error:  # noqa: BLE001 - one answer to every failure; the type alone is logged
+        logger.error("%s: dropped a result: %s", step.__name__, type(error).__name__)  # noqa: TRY400
+        return REFUSED
+
+
+def check_budget(sealed: Sealed, context: JobContext) -> Sealed:
+    """Mark a result as committed if the ledger holds its commit; the ledger is asked anew each time.
+
+    Raises:
+        PolicyViolation: the step was not committed, or the result may not leave at all.
+    """
+    needs_commit = sealed.kind in (ReplyKind.UPDATE, ReplyKind.RELEASE)
+    if needs_commit:
+        with context.site.ledger() as ledger:
+            if not sealed.step or not ledger.committed(context.job_id, sealed.step):
+                raise PolicyViolation(f"{sealed.kind.name} of a step that the ledger has not committed")
+    elif sealed.kind is ReplyKind.MODEL and not context.site.policy.release_final_model:
+        raise PolicyViolation("the policy does not release the model")
+    return replace(sealed, committed=True)
+
+
+def put_on_protection(sealed: Sealed, context: JobContext) -> Sealed:
+    """Protect an update as the JobSpec says; other kinds are ready as they are."""
+    if not sealed.committed:
+        raise PolicyViolation("a result that did not pass the budget filter")
+    if sealed.kind is not ReplyKind.UPDATE:
+        return sealed
+    if not isinstance(sealed.body, np.ndarray):
+        raise PolicyViolation("an update that is no integer vector")
+    return replace(sealed, body=context.scheme.protect(sealed.body))
+
+
+def expected_body_bytes(kind: ReplyKind, context: JobContext) -> int:
+    """Return the one length that a kind of reply has in this job: the egress policy's shape."""
+    return {
+        ReplyKind.REFUSAL: 0,
+        ReplyKind.SETUP: CONSENT_BYTES,
+        ReplyKind.UPDATE: context.scheme.message_bytes,
+        ReplyKind.RELEASE: RELEASE_BYTES,
+        ReplyKind.MODEL: 8 * context.workload.dimension,
+    }[kind]
+
+
+def let_out(sealed: Sealed, context: JobContext) -> Sealed:
+    """Check a result against the egress policy: known kind, committed, immutable bytes of the one length."""
+    if not sealed.committed or type(sealed.body) is not bytes:
+        raise PolicyViolation("a result that did not pass the filters before")
+    if len(sealed.body) != expected_body_bytes(sealed.kind, context):
+        raise PolicyViolation(f"{sealed.kind.name} of an unexpected length")
+    return sealed
+
+
+class BudgetFilter(Filter):  # type: ignore[misc]
+    """Unseals only what the ledger has committed."""
+
+    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Check a result against the ledger."""
+        return SealedResult(_or_refuse(check_budget, shareable, fl_ctx))
+
+
+class ProtectionFilter(Filter):  # type: ignore[misc]
+    """Encrypts (or encodes) the update."""
+
+    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Put the job's protection on an update."""
+        return SealedResult(_or_refuse(put_on_protection, shareable, fl_ctx))
+
+
+class EgressFilter(Filter):  # type: ignore[misc]
+    """Default-deny: emits one immutable `bytes` value of a known kind and length, or the refusal."""
+
+    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Make the plain Shareable that leaves the site."""
+        sealed = _or_refuse(let_out, shareable, fl_ctx)
+        body = sealed.body
+        if sealed.kind is ReplyKind.REFUSAL or not isinstance(body, bytes):
+            return reply_shareable(REFUSAL, encode_reply(REFUSAL))
+        reply = Reply(kind=sealed.kind, round=sealed.round, body=body)
+        return reply_shareable(reply, encode_reply(reply))

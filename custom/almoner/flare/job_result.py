@@ -1,0 +1,65 @@
+"""What a finished job leaves for its submitter: one JSON file in the job's folder on the server."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from almoner.errors import FederationError, ProtocolError
+
+RESULT_FILE = "almoner_result.json"
+
+
+class RoundRecord(BaseModel):
+    """One round: whose updates are in its total."""
+
+    model_config = ConfigDict(extra="forbid")
+    round: int
+    contributors: tuple[str, ...]
+
+
+class JobResult(BaseModel):
+    """Rounds, noised releases (hexadecimal, by site), and the weights if all sites let them go."""
+
+    model_config = ConfigDict(extra="forbid")
+    job: str
+    rounds: list[RoundRecord] = []
+    releases: dict[str, str] = {}
+    model: list[float] | None = None
+
+    def has(self, site: str) -> bool:
+        """Tell whether a site contributed to any round."""
+        return any(site in record.contributors for record in self.rounds)
+
+    @staticmethod
+    def weights_of(body: bytes, dimension: int) -> list[float]:
+        """Decode a MODEL reply.
+
+        Raises:
+            ProtocolError: not `dimension` finite numbers.
+        """
+        weights = np.frombuffer(body, dtype="<f8") if len(body) == 8 * dimension else np.array([np.nan])
+        if not np.isfinite(weights).all():
+            raise ProtocolError("the model that was sent is not a vector of finite numbers of the job's dimension")
+        return [float(weight) for weight in weights]
+
+
+def write_result(folder: Path, result: JobResult) -> None:
+    """Write the result into the job's folder, whence FLARE's download takes it."""
+    (folder / RESULT_FILE).write_text(result.model_dump_json(indent=2))
+
+
+def read_result(download: Path) -> JobResult:
+    """Read the result out of a downloaded job.
+
+    Raises:
+        FederationError: the job left no result, since it did not finish.
+    """
+    found = sorted(download.rglob(RESULT_FILE))
+    if not found:
+        raise FederationError(f"{download}: the job left no result → see `almoner job list` for how it ended")
+    try:
+        return JobResult.model_validate(json.loads(found[0].read_bytes()))
+    except (ValidationError, ValueError):
+        raise FederationError(f"{found[0]}: not a result of this release") from None

@@ -1,0 +1,73 @@
+"""What each site would answer to a job, before it is submitted: the site's own rules on its own policy."""
+
+import tempfile
+import time
+from pathlib import Path
+
+from almoner import __version__
+from almoner.admission.decide import decide
+from almoner.admission.request import JobRequest, SiteView, Submitter
+from almoner.errors import DocumentError
+from almoner.flare.exporting import job_sites
+from almoner.flare.render import new_envelope
+from almoner.flare.site_files import LEDGER
+from almoner.privacy.ledger import AccountState, Ledger
+from almoner.privacy.plan import job_events
+from almoner.schema.base import org_code
+from almoner.schema.decision import Decision
+from almoner.schema.declarations import Declarations
+from almoner.schema.job import JobSpec
+from almoner.schema.policy import Account
+from almoner.workloads.registry import workload_names
+
+
+def plan_job(
+    spec: JobSpec, declarations: Declarations, consortium: Path | None = None, user: str | None = None
+) -> list[Decision]:
+    """Return each site's decision as it would be now.
+
+    Args:
+        consortium: a provisioned consortium on this machine, whose ledgers are asked; without it every
+            account is taken as untouched.
+        user: who would submit; the first lead of the consortium if not given.
+
+    Raises:
+        DocumentError: the user is not of the consortium, or the study has too few sites.
+    """
+    envelope = new_envelope(spec, job_sites(spec, declarations))
+    request = JobRequest(envelope, _submitter(declarations, user), spec.study)
+    plan = job_events(spec)
+    return [
+        decide(
+            request,
+            SiteView(
+                policy=declarations.policies[site],
+                config=declarations.sites[site],
+                account=_account(declarations.policies[site].account, site, consortium),
+                nonce_seen=False,
+                now_unix_seconds=time.time(),
+                workloads=workload_names(),
+                version=__version__,
+            ),
+            plan,
+        )
+        for site in envelope.sites
+    ]
+
+
+def _submitter(declarations: Declarations, user: str | None) -> Submitter:
+    """Return who would submit."""
+    for entry in declarations.consortium.users:
+        if entry.name == user or (user is None and entry.role == "lead"):
+            return Submitter(name=entry.name, org=org_code(entry.org), role=entry.role)
+    raise DocumentError(f"user {user or 'with role lead'}: not in provisioning/consortium.yaml → give one with --user")
+
+
+def _account(account: Account, site: str, consortium: Path | None) -> AccountState:
+    """Return a site's account as its ledger has it, or as it would be opened."""
+    if consortium is not None:
+        with Ledger.open(consortium / "sites" / site / LEDGER) as ledger:
+            return ledger.account(account.population)
+    with tempfile.TemporaryDirectory(prefix="almoner-plan-") as folder:
+        with Ledger.create(Path(folder) / "ledger.sqlite", site) as ledger:
+            return ledger.open_account(account)

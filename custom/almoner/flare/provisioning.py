@@ -1,0 +1,157 @@
+"""Provisions a consortium: FLARE's own provisioner, our builders, kits delivered into one folder each."""
+
+import contextlib
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from nvflare.lighter.constants import CtxKey
+from nvflare.lighter.impl.cert import CertBuilder
+from nvflare.lighter.impl.static_file import StaticFileBuilder
+from nvflare.lighter.impl.workspace import WorkspaceBuilder
+from nvflare.lighter.provision import prepare_project
+from nvflare.lighter.provisioner import Provisioner
+
+from almoner.admission.lattice import verify_tightens
+from almoner.errors import ProvisioningError
+from almoner.flare.builders import HardenedKitBuilder, KitSignatureBuilder
+from almoner.flare.site_files import LEDGER
+from almoner.provision.project import render_project
+from almoner.provision.roster import fingerprint
+from almoner.privacy.ledger import Ledger
+from almoner.schema.declarations import Declarations, load_declarations
+
+
+@dataclass(frozen=True)
+class ProvisionedConsortium:
+    """Where the parts of a provisioned consortium lie.
+
+    Args:
+        root: the folder; `server/kit`, `sites/<site>/kit` and `users/<user>` are below it, and `authority`,
+            which holds every private key and belongs to the operator alone.
+        port: the server's TCP port.
+        root_fingerprint: SHA-256 of the root certificate, to be compared by hand once.
+    """
+
+    root: Path
+    port: int
+    root_fingerprint: str
+    declarations: Declarations
+
+    @property
+    def server_kit(self) -> Path:
+        """The server's startup kit."""
+        return self.root / "server" / "kit"
+
+    def site_folder(self, site: str) -> Path:
+        """The folder of a site: its kit, its data, its ledger."""
+        return self.root / "sites" / site
+
+    def user_kit(self, user: str) -> Path:
+        """The admin startup kit of a user."""
+        return self.root / "users" / user
+
+
+def verify_policies(root: Path, declarations: Declarations) -> None:
+    """Check every site's policy against the consortium's floor.
+
+    Raises:
+        PolicyViolation: naming file and field.
+    """
+    for site, policy in declarations.policies.items():
+        verify_tightens(policy, declarations.floor, str(root / "policies" / f"{site}.yaml"))
+
+
+def provision(declarations_root: Path, out: Path, port: int) -> ProvisionedConsortium:
+    """Make a new consortium with new keys, new kits and new, empty ledgers.
+
+    Args:
+        declarations_root: the folder with `provisioning/`, `policies/` and `site_configs/`.
+        out: a folder that does not exist yet; accounts are for life, so none is ever made anew.
+
+    Raises:
+        ProvisioningError: the folder exists, or FLARE's provisioner failed.
+        DocumentError, PolicyViolation: a declaration is wrong.
+    """
+    declarations = load_declarations(declarations_root)
+    verify_policies(declarations_root, declarations)
+    if out.exists():
+        raise ProvisioningError(f"{out}: exists already → give a new folder; accounts and keys are never made anew")
+    out.mkdir(parents=True, mode=0o700)
+    try:
+        kits = _run_flare_provisioner(declarations, out / "authority", port)
+        _deliver(kits, declarations, out)
+        _open_ledgers(declarations, out)
+    except BaseException:
+        shutil.rmtree(out)
+        raise
+    return load_consortium(out, declarations, port)
+
+
+def load_consortium(out: Path, declarations: Declarations, port: int) -> ProvisionedConsortium:
+    """Describe a consortium that `provision` made."""
+    root_pem = (out / "server" / "kit" / "startup" / "rootCA.pem").read_bytes()
+    return ProvisionedConsortium(
+        root=out,
+        port=port,
+        root_fingerprint=fingerprint(x509.load_pem_x509_certificate(root_pem)),
+        declarations=declarations,
+    )
+
+
+def _run_flare_provisioner(declarations: Declarations, authority: Path, port: int) -> Path:
+    """Run FLARE's provisioner; return the folder with one kit a participant."""
+    authority.mkdir(mode=0o700)
+    builders = [
+        WorkspaceBuilder(),
+        KitSignatureBuilder(),
+        StaticFileBuilder(config_folder="config", scheme="grpc", require_signed_jobs=True),
+        CertBuilder(),
+        HardenedKitBuilder(declarations),
+    ]
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        project = prepare_project(render_project(declarations.consortium, port))
+        ctx = Provisioner(str(authority), builders).provision(project)
+    if ctx.get(CtxKey.BUILD_ERROR):
+        reason = output.getvalue().strip().splitlines()
+        raise ProvisioningError(f"FLARE's provisioner failed: {reason[-1] if reason else 'no message'}")
+    for path in authority.glob("*/state/*"):
+        path.chmod(0o600)
+    return Path(ctx[CtxKey.CURRENT_PROD_DIR])
+
+
+def _deliver(kits: Path, declarations: Declarations, out: Path) -> None:
+    """Move each kit to the folder of its owner."""
+    targets = {declarations.consortium.server.host: out / "server" / "kit"}
+    targets |= {site: out / "sites" / site / "kit" for site in declarations.consortium.sites}
+    targets |= {user.name: out / "users" / user.name for user in declarations.consortium.users}
+    for name, target in targets.items():
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.move(kits / name, target)
+
+
+def _open_ledgers(declarations: Declarations, out: Path) -> None:
+    """Create each site's ledger and open its account."""
+    for site, policy in declarations.policies.items():
+        path = out / "sites" / site / LEDGER
+        path.parent.mkdir(mode=0o700)
+        with Ledger.create(path, site) as ledger:
+            ledger.open_account(policy.account)
+
+
+def read_port(out: Path) -> int:
+    """Return the server's port of a consortium that `provision` made.
+
+    Raises:
+        ProvisioningError: the folder holds no such consortium.
+    """
+    path = out / "server" / "kit" / "startup" / "fed_server.json"
+    try:
+        target: str = json.loads(path.read_bytes())["servers"][0]["service"]["target"]
+        return int(target.rpartition(":")[2])
+    except (OSError, ValueError, LookupError):
+        raise ProvisioningError(f"{path}: not a server's kit → almoner provision --out {out}") from None

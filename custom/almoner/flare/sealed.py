@@ -1,0 +1,56 @@
+"""A result that cannot leave: only our filter chain opens it.
+
+FLARE would send whatever an executor returns. A `SealedResult` holds its content in an object that FLARE's
+serialiser does not know, so that with a filter missing the message fails to be sent instead of leaving in
+clear.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from nvflare.apis.shareable import Shareable
+from numpy.typing import NDArray
+
+from almoner.flare.wire import PAYLOAD_KEY, Reply, ReplyKind
+
+_SEAL = "almoner_sealed"
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What a step produced, and the charge that must be in the ledger before it may leave.
+
+    Args:
+        step: the step of the reservation that was committed for it; "" where no data was touched.
+        body: bytes ready to leave, or the int64[d] update that the protection has still to be put on.
+        committed: set by the budget filter alone.
+    """
+
+    kind: ReplyKind
+    round: int
+    step: str
+    body: bytes | NDArray[np.int64]
+    committed: bool = False
+
+
+class SealedResult(Shareable):  # type: ignore[misc]
+    """The Shareable that carries a sealed content between executor and filters."""
+
+    def __init__(self, sealed: Sealed) -> None:
+        super().__init__()
+        self[_SEAL] = sealed
+
+
+def unseal(result: object) -> Sealed | None:
+    """Return the sealed content of a filter's input, or None if there is none."""
+    if type(result) is not SealedResult or set(result) - {_SEAL, "__headers__"}:
+        return None
+    sealed = result.get(_SEAL)
+    return sealed if isinstance(sealed, Sealed) else None
+
+
+def reply_shareable(reply: Reply, encoded: bytes) -> Shareable:
+    """Return the plain Shareable that leaves: one key, one immutable value."""
+    shareable = Shareable()
+    shareable[PAYLOAD_KEY] = encoded
+    return shareable

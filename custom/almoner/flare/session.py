@@ -1,0 +1,195 @@
+"""A user's session with the server: submit, follow, list, fetch. Wraps FLARE's session API.
+
+Every error of FLARE becomes one clear line; nothing is retried silently.
+"""
+
+import contextlib
+import io
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nvflare.fuel.flare_api import api_spec
+from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
+from nvflare.fuel.hci.client.api_spec import AdminConfigKey
+from nvflare.fuel.hci.client.config import secure_load_admin_config
+from nvflare.apis.workspace import Workspace
+
+from almoner.errors import FederationError
+from almoner.flare.controller import STATS_GROUP
+
+POLL_SECONDS = 0.5
+_FLARE_ERRORS = (
+    api_spec.NoConnection,
+    api_spec.SessionClosed,
+    api_spec.InvalidArgumentError,
+    api_spec.InvalidJobDefinition,
+    api_spec.JobNotFound,
+    api_spec.JobNotRunning,
+    api_spec.JobNotDone,
+    api_spec.InternalError,
+    api_spec.JobTimeout,
+    api_spec.AuthenticationError,
+    api_spec.AuthorizationError,
+    api_spec.NoClientsAvailable,
+    api_spec.InvalidTarget,
+    api_spec.NoReply,
+    api_spec.CommandError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+)
+
+
+@dataclass(frozen=True)
+class JobReport:
+    """How a job ended, as its submitter sees it.
+
+    Args:
+        answers: what each participant said at deployment, in FLARE's order, prefixes removed.
+    """
+
+    job_id: str
+    name: str
+    status: str
+    answers: dict[str, str]
+
+    @property
+    def completed(self) -> bool:
+        """Whether the job ran to its end."""
+        return self.status == "FINISHED:COMPLETED"
+
+
+class UserSession:
+    """One logged-in user. Use `open_session`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def submit(self, folder: Path) -> str:
+        """Submit an exported job folder; return FLARE's job id."""
+        with _one_line_errors("submit_job"):
+            return str(self._session.submit_job(str(folder.resolve())))
+
+    def sites(self) -> list[str]:
+        """Return the sites that are connected now."""
+        with _one_line_errors("check_status server"):
+            return sorted(client.name for client in self._session.get_connected_client_list())
+
+    def jobs(self) -> list[JobReport]:
+        """Return the jobs of the session's study that this user may see."""
+        with _one_line_errors("list_jobs"):
+            return [_report(str(meta.get("job_id")), meta) for meta in self._session.list_jobs()]
+
+    def report(self, job_id: str) -> JobReport:
+        """Return how a job stands."""
+        with _one_line_errors(f"job {job_id}"):
+            return _report(job_id, self._session.get_job_meta(job_id))
+
+    def progress(self, job_id: str) -> dict[str, Any]:
+        """Return phase, round and sites of a running job, or {} while there is nothing to say."""
+        try:
+            stats = self._session.show_stats(job_id, "server")
+        except _FLARE_ERRORS:
+            return {}
+        server = stats.get("server", {}) if isinstance(stats, dict) else {}
+        found = server.get(STATS_GROUP, {}) if isinstance(server, dict) else {}
+        return dict(found) if isinstance(found, dict) else {}
+
+    def follow(self, job_id: str, tell: Callable[[dict[str, Any]], None], timeout_seconds: float) -> JobReport:
+        """Wait for a job's end, telling each change of its progress.
+
+        Raises:
+            FederationError: the job did not end in time.
+        """
+        deadline, last = time.monotonic() + timeout_seconds, {}
+        while True:
+            report = self.report(job_id)
+            if report.status.startswith("FINISHED") or "FAILED" in report.status:
+                return report
+            now = self.progress(job_id) if report.status == "RUNNING" else {"phase": report.status.lower()}
+            if now and now != last:
+                tell(now)
+                last = now
+            if time.monotonic() > deadline:
+                raise FederationError(f"job {job_id}: still {report.status} after {timeout_seconds:.0f} s")
+            time.sleep(POLL_SECONDS)
+
+    def download(self, job_id: str, out: Path) -> Path:
+        """Fetch a finished job's files; return the folder they are in."""
+        out.mkdir(parents=True, exist_ok=True)
+        with _one_line_errors(f"download_job {job_id}"):
+            return Path(self._session.download_job_result(job_id, str(out.resolve())))
+
+    def abort(self, job_id: str) -> None:
+        """Ask the server to abort a job."""
+        with _one_line_errors(f"abort_job {job_id}"):
+            self._session.abort_job(job_id)
+
+    def shutdown(self) -> None:
+        """Shut down all sites and the server, in this order."""
+        with _one_line_errors("shutdown all"):
+            self._session.api.do_command("shutdown client")
+            self._session.api.do_command("shutdown server")
+
+
+def _report(job_id: str, meta: dict[str, Any]) -> JobReport:
+    """Turn FLARE's job meta data into a report."""
+    answers = {}
+    for line in meta.get("job_deploy_detail") or []:
+        site, colon, text = str(line).partition(": ")
+        if colon:
+            answers[site] = text.removeprefix("NVFLARE_ERROR: ")
+    name = str(meta.get("name") or meta.get("job_name") or "")
+    return JobReport(job_id=job_id, name=name, status=str(meta.get("status")), answers=answers)
+
+
+@contextlib.contextmanager
+def _one_line_errors(what: str) -> Iterator[None]:
+    """Turn FLARE's errors into one line."""
+    try:
+        yield
+    except _FLARE_ERRORS as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise FederationError(f"{what}: {text}") from None
+
+
+@contextlib.contextmanager
+def open_session(kit: Path, study: str = "default", timeout_seconds: float = 20.0) -> Iterator[UserSession]:
+    """Log in with a user's startup kit.
+
+    FLARE searches the working directory for configuration and imports what it names, so the log-in, at which
+    it does so, runs in an empty one.
+
+    Raises:
+        FederationError: no kit, no server, or the user is not known there.
+    """
+    kit = kit.resolve()
+    if not (kit / "startup" / "fed_admin.json").is_file():
+        raise FederationError(f"{kit}: not a user's startup kit → give the folder that has startup/fed_admin.json in it")
+    with _one_line_errors(f"log in with {kit.name}"):
+        session = _log_in(kit, study, timeout_seconds)
+    try:
+        yield UserSession(session)
+    finally:
+        with contextlib.suppress(*_FLARE_ERRORS):
+            session.close()
+
+
+def _log_in(kit: Path, study: str, timeout_seconds: float) -> Session:
+    """Connect and log in, from an empty working directory and without FLARE's chatter."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="almoner-cwd-") as empty, contextlib.redirect_stdout(io.StringIO()):
+        os.chdir(empty)
+        try:
+            admin = secure_load_admin_config(Workspace(root_dir=str(kit))).get_admin_config()
+            name = admin[AdminConfigKey.USERNAME]
+            return new_secure_session(name, str(kit), timeout=timeout_seconds, study=study)
+        finally:
+            os.chdir(before)

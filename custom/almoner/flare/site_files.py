@@ -1,0 +1,58 @@
+"""Reads what a running site stands on: kit, policy, site config, roster, ledger."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nvflare.apis.workspace import Workspace
+
+from almoner.privacy.ledger import Ledger
+from almoner.provision import names
+from almoner.schema.consortium import Roster
+from almoner.schema.documents import load_document
+from almoner.schema.policy import SitePolicy
+from almoner.schema.site import SiteConfig
+
+LEDGER = Path("ledger") / "ledger.sqlite"
+"""A site's ledger, relative to the site's folder: beside the kit, outside FLARE's workspace."""
+
+
+@dataclass(frozen=True)
+class SiteFiles:
+    """The declarations of one running site, and where its ledger is.
+
+    Args:
+        kit: the startup kit, which is FLARE's workspace.
+        folder: the site's own folder, which holds kit, data and ledger.
+    """
+
+    kit: Path
+    folder: Path
+    policy: SitePolicy
+    config: SiteConfig
+    roster: Roster
+
+    @property
+    def root_ca(self) -> Path:
+        """The consortium's root certificate."""
+        return self.kit / "startup" / "rootCA.pem"
+
+    def ledger(self) -> Ledger:
+        """Open the site's ledger; a missing one is an error."""
+        return Ledger.open(self.folder / LEDGER)
+
+
+def load_site_files(workspace: Workspace) -> SiteFiles:
+    """Read a site's declarations out of its verified kit.
+
+    Raises:
+        DocumentError: a file is missing or malformed.
+    """
+    kit = Path(workspace.get_root_dir()).resolve()
+    local = kit / "local"
+    return SiteFiles(
+        kit=kit,
+        folder=kit.parent,
+        policy=load_document(local / names.POLICY_FILE, SitePolicy),
+        config=load_document(local / names.SITE_FILE, SiteConfig),
+        roster=load_document(local / names.ROSTER_FILE, Roster),
+    )

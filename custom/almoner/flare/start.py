@@ -1,0 +1,91 @@
+"""Starts the server or a site from its kit: `python -P -m almoner.flare.start KIT`.
+
+The kit is verified first; then the environment is cut down to an allow-list, and FLARE's own main
+function runs in this process. Nothing of the starter's environment, no `PYTHONPATH`, no working
+directory of the caller's reaches FLARE.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from almoner.errors import AlmonerError, ProvisioningError
+from almoner.provision.manifest import verify_kit
+from almoner.provision.names import KIT_FILE
+
+_KEPT_VARIABLES = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "VIRTUAL_ENV", "USER"})
+
+
+def site_environment(home: Path, inherited: dict[str, str]) -> dict[str, str]:
+    """Return the environment for FLARE's processes.
+
+    Args:
+        home: the participant's folder, which holds kit, stores, data and ledger.
+        inherited: the caller's environment; only names on the allow-list are kept.
+    """
+    kept = {name: value for name, value in inherited.items() if name in _KEPT_VARIABLES}
+    return kept | {
+        "ALMONER_HOME": str(home),
+        "NVFLARE_SECURE_LOGGING": "true",
+        "PYTHONSAFEPATH": "1",
+        "MALLOC_ARENA_MAX": "4",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def _flare_arguments(kit: Path) -> tuple[str, list[str]]:
+    """Return the participant's kind and the arguments of FLARE's main function."""
+    path = kit / "local" / KIT_FILE
+    try:
+        identity: dict[str, str] = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ProvisioningError(f"{path}: {error.strerror} → give the folder of a server's or a site's kit") from None
+    kind, name, org = identity["kind"], identity["name"], identity["org"]
+    uid = [f"uid={name}"] if kind == "client" else []
+    options = ["secure_train=true", *uid, f"org={org}", "config_folder=config"]
+    return kind, ["-m", str(kit), "-s", f"fed_{kind}.json", "--set", *options]
+
+
+def run(kit: Path) -> int:
+    """Verify a kit and run it until it is shut down.
+
+    Returns:
+        FLARE's exit code.
+
+    Raises:
+        ProvisioningError: the kit is incomplete or not what was signed.
+    """
+    kit = kit.resolve()
+    verify_kit(kit)
+    kind, arguments = _flare_arguments(kit)
+    environment = site_environment(kit.parent, dict(os.environ))
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(kit)
+
+    from nvflare.fuel.f3.mpm import MainProcessMonitor
+
+    if kind == "server":
+        from nvflare.private.fed.app.server import server_train as flare_main
+    else:
+        from nvflare.private.fed.app.client import client_train as flare_main
+    sys.argv = [f"almoner-{kind}", *arguments]
+    args = flare_main.parse_arguments()
+    code = MainProcessMonitor.run(main_func=flare_main.main, run_dir=args.workspace, args=args)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Run the kit that the command line names; errors are one line and exit code 2."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -P -m almoner.flare.start KIT")
+    try:
+        sys.exit(run(Path(sys.argv[1])))
+    except AlmonerError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

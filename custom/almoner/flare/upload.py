@@ -1,0 +1,78 @@
+"""Reads a submitted app out of its zip, bounded in every way, and says who signed it.
+
+FLARE signs each folder of the app with the submitter's certificate and zips the result. Nothing is
+unpacked before names and sizes are checked; what is unpacked goes into a private temporary folder, for
+FLARE's own signature verification, and is removed again.
+"""
+
+import io
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from nvflare.lighter.tool_consts import NVFLARE_SIG_FILE, NVFLARE_SUBMITTER_CRT_FILE
+from nvflare.lighter.utils import verify_folder_signature_and_get_signers
+
+from almoner.admission.request import Submitter
+from almoner.errors import PolicyViolation
+
+MAX_FILES = 64
+MAX_UNPACKED_BYTES = 4_000_000
+_SIGNATURE_FILES = frozenset({NVFLARE_SIG_FILE, NVFLARE_SUBMITTER_CRT_FILE})
+
+
+@dataclass(frozen=True)
+class SignedApp:
+    """A submitted app: its files by path, signature files left out, and its one verified signer."""
+
+    files: dict[str, bytes]
+    signer: Submitter
+
+
+def _read_zip(data: bytes) -> dict[str, bytes]:
+    """Return the zip's files by path, after checking names and declared sizes."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            if len(entries) > MAX_FILES or sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
+                raise PolicyViolation("the app is larger than any job this platform renders")
+            files: dict[str, bytes] = {}
+            for entry in entries:
+                path = PurePosixPath(entry.filename)
+                if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or str(path) in files:
+                    raise PolicyViolation(f"the app has a file with an unusable name ({entry.filename[:80]!r})")
+                with archive.open(entry) as stream:
+                    files[str(path)] = stream.read(MAX_UNPACKED_BYTES)
+            return files
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError, RuntimeError):
+        raise PolicyViolation("the app is not a readable zip") from None
+
+
+def read_signed_app(data: bytes, root_ca: Path) -> SignedApp:
+    """Read an app and verify its signatures against the consortium's root.
+
+    Args:
+        data: the zip, as FLARE deploys it.
+        root_ca: the root certificate of this site's kit.
+
+    Raises:
+        PolicyViolation: the zip is unusable, the app is unsigned, a signature does not verify, or the
+            folders were signed by different certificates.
+    """
+    files = _read_zip(data)
+    if NVFLARE_SIG_FILE not in files:
+        raise PolicyViolation("the app is not signed")
+    with tempfile.TemporaryDirectory(prefix="almoner-app-") as folder:
+        for name, content in files.items():
+            target = Path(folder) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        verified, signers = verify_folder_signature_and_get_signers(folder, str(root_ca))
+    if not verified:
+        raise PolicyViolation("a file of the app was changed after it was signed")
+    if len(signers) != 1:
+        raise PolicyViolation("the app's folders have different signers")
+    name, org, role = next(iter(signers))
+    unsigned = {path: content for path, content in files.items() if PurePosixPath(path).name not in _SIGNATURE_FILES}
+    return SignedApp(files=unsigned, signer=Submitter(name=name, org=org, role=role))

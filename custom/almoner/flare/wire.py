@@ -1,0 +1,110 @@
+"""The bytes that server and sites exchange: one immutable `bytes` value a message, strictly parsed.
+
+A task carries a JSON header (what is to be done; nothing in it is secret) and a body. A reply carries a
+fixed-size binary header and a body whose length is fixed by kind, scheme and dimension: nothing about a
+reply but its body can depend on data.
+
+Replies: SETUP (the site's signed consent), UPDATE (the protected update of a round), RELEASE (the noised
+accuracy histogram), MODEL (the final weights), REFUSAL (always empty: the one answer to every failure).
+"""
+
+import json
+import struct
+from enum import IntEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from almoner.errors import ProtocolError
+from almoner.schema.base import Model, Name, canonical_json
+
+PAYLOAD_KEY = "almoner"
+"""The one key of a FLARE Shareable that carries our bytes."""
+
+_REPLY_HEADER = struct.Struct("<4sBIQ")
+_TASK_HEADER = struct.Struct("<4sI")
+_MAGIC = b"ALM1"
+_MAX_TASK_HEADER_BYTES = 1_000_000
+
+TaskKind = Literal["setup", "train", "release", "model"]
+
+
+class ReplyKind(IntEnum):
+    """What a site sends."""
+
+    REFUSAL = 0
+    SETUP = 1
+    UPDATE = 2
+    RELEASE = 3
+    MODEL = 4
+
+
+class TaskHeader(Model):
+    """What the server asks for.
+
+    Args:
+        round: 1-based round of a "train" task; rounds + 1 afterwards, 0 at set-up.
+        contributors: whose updates are in the body's total, in roster order; empty if there is no total.
+        consents: each site's signed consent, hexadecimal; in the "model" task alone.
+    """
+
+    kind: TaskKind
+    round: Annotated[int, Field(ge=0, le=100_000)]
+    contributors: tuple[Name, ...]
+    consents: dict[Name, str]
+
+
+class Reply(Model):
+    """One answer of a site."""
+
+    kind: ReplyKind
+    round: Annotated[int, Field(ge=0, le=100_000)]
+    body: bytes
+
+
+REFUSAL = Reply(kind=ReplyKind.REFUSAL, round=0, body=b"")
+
+
+def encode_task(header: TaskHeader, body: bytes) -> bytes:
+    """Encode a task for the sites."""
+    text = canonical_json(header)
+    return _TASK_HEADER.pack(_MAGIC, len(text)) + text + body
+
+
+def decode_task(data: object) -> tuple[TaskHeader, bytes]:
+    """Parse a task.
+
+    Raises:
+        ProtocolError: the value is not a task of this protocol.
+    """
+    if not isinstance(data, bytes) or len(data) < _TASK_HEADER.size:
+        raise ProtocolError("task: not a message of this protocol")
+    magic, size = _TASK_HEADER.unpack_from(data)
+    start = _TASK_HEADER.size
+    if magic != _MAGIC or size > min(_MAX_TASK_HEADER_BYTES, len(data) - start):
+        raise ProtocolError("task: not a message of this protocol")
+    try:
+        header = TaskHeader.model_validate_json(json.dumps(json.loads(data[start : start + size])))
+    except (ValidationError, ValueError, RecursionError):
+        raise ProtocolError("task: malformed header") from None
+    return header, data[start + size :]
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Encode a reply."""
+    return _REPLY_HEADER.pack(_MAGIC, reply.kind, reply.round, len(reply.body)) + reply.body
+
+
+def decode_reply(data: object) -> Reply:
+    """Parse a reply; anything else than a well-formed one is a refusal's equal and raises.
+
+    Raises:
+        ProtocolError: the value is not a reply of this protocol.
+    """
+    if not isinstance(data, bytes) or len(data) < _REPLY_HEADER.size:
+        raise ProtocolError("reply: not a message of this protocol")
+    magic, kind, number, size = _REPLY_HEADER.unpack_from(data)
+    body = data[_REPLY_HEADER.size :]
+    if magic != _MAGIC or size != len(body) or kind not in list(ReplyKind) or number > 100_000:
+        raise ProtocolError("reply: not a message of this protocol")
+    return Reply(kind=ReplyKind(kind), round=number, body=body)

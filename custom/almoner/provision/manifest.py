@@ -1,0 +1,100 @@
+"""Signs a startup kit, and refuses to start one that is not byte for byte what was signed.
+
+The manifest lists every file below `startup/` and `local/` with its SHA-256; the consortium's root key
+signs it. A changed, added or deleted file, and a private file that others can read, is named in the error.
+
+*Guarantee*: after `verify_kit` returns, `startup/` and `local/` hold exactly the listed files, and the list
+was signed by the key of the `rootCA.pem` inside the kit. Whoever replaces the whole kit, root included,
+is not detected here: compare the root's fingerprint, which provisioning prints, once by hand.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from almoner.errors import ProvisioningError
+from almoner.provision.names import MANIFEST_FILE, MANIFEST_SIGNATURE_FILE
+from almoner.schema.base import canonical_json
+
+_SIGNED_FOLDERS = ("startup", "local")
+_MANIFEST_PATHS = (f"startup/{MANIFEST_FILE}", f"startup/{MANIFEST_SIGNATURE_FILE}")
+_PRIVATE_SUFFIXES = (".key",)
+_PADDING = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
+
+
+def list_files(kit: Path) -> dict[str, str]:
+    """Return the SHA-256 of every signed file of a kit by its relative path.
+
+    Raises:
+        ProvisioningError: for a symbolic link or anything that is not a regular file.
+    """
+    found = {}
+    for folder in _SIGNED_FOLDERS:
+        for path in sorted((kit / folder).rglob("*")):
+            relative = path.relative_to(kit).as_posix()
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise ProvisioningError(f"{path}: not a regular file → restore the kit that was provisioned")
+            if path.is_file() and relative not in _MANIFEST_PATHS:
+                found[relative] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def sign_kit(kit: Path, name: str, root_key: rsa.RSAPrivateKey) -> None:
+    """Write the manifest of a kit and its signature."""
+    manifest = canonical_json({"schema_version": 1, "kit": name, "files": list_files(kit)})
+    (kit / "startup" / MANIFEST_FILE).write_bytes(manifest)
+    signature = root_key.sign(manifest, _PADDING, hashes.SHA256())
+    (kit / "startup" / MANIFEST_SIGNATURE_FILE).write_bytes(signature)
+
+
+def verify_kit(kit: Path) -> None:
+    """Check a kit against its manifest.
+
+    Raises:
+        ProvisioningError: naming the first file that was changed, added, deleted, or is readable by others.
+    """
+    manifest = _load_signed_manifest(kit)
+    listed: dict[str, str] = manifest["files"]
+    found = list_files(kit)
+    for relative in sorted(listed.keys() | found.keys()):
+        if relative not in found:
+            problem = "was deleted"
+        elif relative not in listed:
+            problem = "was added"
+        elif listed[relative] != found[relative]:
+            problem = "was changed"
+        else:
+            continue
+        raise ProvisioningError(f"{kit / relative}: {problem} after provisioning → restore the kit that was signed")
+    for relative in found:
+        path = kit / relative
+        if path.suffix in _PRIVATE_SUFFIXES and path.stat().st_mode & 0o077:
+            raise ProvisioningError(f"{path}: readable by other users → chmod 600 {path.name}")
+
+
+def _load_signed_manifest(kit: Path) -> dict[str, Any]:
+    """Read the manifest and check its signature against the kit's root certificate."""
+    startup = kit / "startup"
+    try:
+        manifest = (startup / MANIFEST_FILE).read_bytes()
+        signature = (startup / MANIFEST_SIGNATURE_FILE).read_bytes()
+        root = x509.load_pem_x509_certificate((startup / "rootCA.pem").read_bytes())
+    except OSError as error:
+        raise ProvisioningError(f"{error.filename}: {error.strerror} → this is not a complete startup kit") from None
+    except ValueError:
+        raise ProvisioningError(f"{startup / 'rootCA.pem'}: not a certificate → restore the kit") from None
+    key = root.public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise ProvisioningError(f"{startup / 'rootCA.pem'}: not an RSA certificate → restore the kit")
+    try:
+        key.verify(signature, manifest, _PADDING, hashes.SHA256())
+    except InvalidSignature:
+        raise ProvisioningError(f"{startup / MANIFEST_FILE}: signature does not verify → restore the kit") from None
+    content: dict[str, Any] = json.loads(manifest)
+    return content

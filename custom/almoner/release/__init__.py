@@ -1,0 +1,1 @@
+"""Statistics that leave a site: noised, charged, with their uncertainty."""

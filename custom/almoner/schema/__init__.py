@@ -1,0 +1,1 @@
+"""Every document and record of the platform, as frozen, strict pydantic models."""

@@ -1,0 +1,52 @@
+"""A site's answer to a job: admitted, or refused with every rule that it breaks."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from almoner.schema.base import Digest, Model, Name
+
+
+class Violation(Model):
+    """One broken rule.
+
+    Args:
+        rule: dotted name of the rule, such as `budget.remaining`.
+        finding: what was found, with figures.
+        remedy: what the submitter can do, or "" where nothing helps.
+    """
+
+    rule: str
+    finding: str
+    remedy: str
+
+    def render(self) -> str:
+        """Return the one line that submitters read."""
+        return f"{self.rule:<18} {self.finding}" + (f" → {self.remedy}" if self.remedy else "")
+
+
+class Decision(Model):
+    """What one site says to one job, and what the job would cost there."""
+
+    site: Name
+    job_name: str
+    verdict: Literal["admitted", "refused"]
+    envelope_digest: Digest | Literal[""]
+    policy_digest: Digest
+    asks: str
+    noise_multiplier: Annotated[float, Field(ge=0)]
+    charge: Annotated[float, Field(ge=0)]
+    epsilon_spent: Annotated[float, Field(ge=0)]
+    epsilon_after: Annotated[float, Field(ge=0)]
+    epsilon_cap: Annotated[float, Field(ge=0)]
+    violations: tuple[Violation, ...]
+
+    def render(self) -> str:
+        """Return the text that the admin console, the CLI and the log show, the same in all three."""
+        if self.verdict == "admitted":
+            return (
+                f"admitted by {self.site}: job {self.job_name} asks {self.asks}; "
+                f"account ε={self.epsilon_spent:.2f} → {self.epsilon_after:.2f} of {self.epsilon_cap:.2f}"
+            )
+        lines = [f"refused by {self.site}: job {self.job_name} asks {self.asks}".rstrip()]
+        return "\n".join(lines + ["  " + violation.render() for violation in self.violations])

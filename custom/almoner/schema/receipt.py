@@ -1,0 +1,45 @@
+"""What a step of a job cost: DP events as data, and the receipt that carries them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from almoner.schema.base import Model, Name, NeighboringRelation, Probability
+
+
+class SampledGaussian(Model):
+    """`count` Poisson-subsampled Gaussian steps: noise of standard deviation σ times the L2 sensitivity."""
+
+    kind: Literal["sampled_gaussian"]
+    noise_multiplier: Annotated[float, Field(gt=0, le=1_000_000)]
+    sampling_prob: Probability
+    count: Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class PureRelease(Model):
+    """`count` pure ε-DP releases, charged by the randomised-response Rényi curve (its worst case)."""
+
+    kind: Literal["pure_release"]
+    epsilon: Annotated[float, Field(gt=0, le=100)]
+    count: Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+PrivacyEvent = Annotated[SampledGaussian | PureRelease, Field(discriminator="kind")]
+
+
+class PrivacyReceipt(Model):
+    """One unit of work that touched data, with the events that it cost.
+
+    Args:
+        site: whose account was charged.
+        job_id: FLARE's id of the job.
+        step: "train-<round>" or the kind of a release; with job_id it is the charge's key.
+        events: what the step releases, all of it.
+    """
+
+    site: Name
+    job_id: str
+    step: Name
+    privacy_unit: Name
+    neighboring_relation: NeighboringRelation
+    events: Annotated[tuple[PrivacyEvent, ...], Field(min_length=1)]

@@ -1,0 +1,41 @@
+"""Where a site keeps its data, and what about that data is public."""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+
+from almoner.schema.base import Document, Model, Name
+
+
+class DatasetConfig(Model):
+    """One data set of a site.
+
+    Args:
+        population: the privacy account that every use of the data is charged to.
+        path: the file, relative to the site's own folder.
+        nominal_records: training units, declared and public; the divisor of every mean.
+        public: whether the data may be used outside the ledger (baselines, curves, red team).
+        one_record_per_unit: the declaration that no unit has two records.
+    """
+
+    population: Name
+    path: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]{1,200}$")]
+    nominal_records: Annotated[int, Field(ge=1, le=1_000_000_000)]
+    public: bool
+    one_record_per_unit: Literal[True]
+
+    @field_validator("path")
+    @classmethod
+    def _stays_in_the_sites_folder(cls, path: str) -> str:
+        parts = PurePosixPath(path)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise ValueError("must be relative to the site's folder, without '..'")
+        return path
+
+
+class SiteConfig(Document):
+    """`site_configs/<site>.yaml`."""
+
+    site: Name
+    datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]

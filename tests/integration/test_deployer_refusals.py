@@ -1,0 +1,264 @@
+"""Each refusal of the door, on the deployer itself, with kits that FLARE's provisioner made.
+
+The text that `deploy` returns is what FLARE shows the submitter; the tests on real processes show that it
+arrives. Every case first shows that the same job is admitted when the fault is left out.
+"""
+
+import io
+import json
+import uuid
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.workspace import Workspace
+from nvflare.lighter.utils import load_private_key_file, sign_folders
+
+from almoner.flare.deployer import PolicyAppDeployer
+from almoner.flare.provisioning import ProvisionedConsortium
+from almoner.flare.render import new_envelope, render_app, render_meta
+from almoner.flare.site_files import LEDGER
+from almoner.privacy.ledger import Ledger
+from almoner.schema.job import JobEnvelope, JobSpec
+
+SITE = "hungary"
+LEAD = "lead@cleveland.example"
+
+
+class Door:
+    """Signs apps as a participant and shows them to one site's deployer."""
+
+    def __init__(self, consortium: ProvisionedConsortium, folder: Path) -> None:
+        self.consortium, self.folder = consortium, folder
+        self.workspace = Workspace(str(consortium.site_folder(SITE) / "kit"), SITE)
+
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.consortium.site_folder(SITE) / LEDGER)
+
+    def sign(self, files: dict[str, bytes], signer: Path, crt: str = "client.crt", key: str = "client.key") -> bytes:
+        """Return the zip that FLARE deploys: files signed folder by folder with the signer's key."""
+        app = self.folder / str(uuid.uuid4())
+        for name, content in files.items():
+            (app / name).parent.mkdir(parents=True, exist_ok=True)
+            (app / name).write_bytes(content)
+        sign_folders(str(app), load_private_key_file(str(signer / key)), str(signer / crt))
+        return zip_folder(app)
+
+    def deploy(self, data: bytes, meta: dict[str, Any], job_id: str | None = None) -> str:
+        job_id = job_id or str(uuid.uuid4())
+        meta = {"job_id": job_id, "study": "cardiology", **meta}
+        return PolicyAppDeployer().deploy(self.workspace, job_id, meta, "app", data, FLContext())
+
+    def submit(self, envelope: JobEnvelope, user: str = LEAD, **meta: Any) -> str:
+        data = self.sign(render_app(envelope), self.consortium.user_kit(user) / "startup")
+        return self.deploy(data, {**render_meta(envelope), **meta})
+
+
+def zip_folder(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder).as_posix())
+    return buffer.getvalue()
+
+
+@pytest.fixture()
+def door(consortium: ProvisionedConsortium, tmp_path: Path) -> Door:
+    return Door(consortium, tmp_path)
+
+
+@pytest.fixture()
+def cheap(heart_spec: JobSpec) -> JobSpec:
+    """A job that costs next to nothing, so that the module's tests do not use up the account."""
+    privacy = heart_spec.privacy.model_copy(update={"target_epsilon": 0.05})
+    return heart_spec.model_copy(update={"privacy": privacy, "releases": ()})
+
+
+@pytest.fixture()
+def envelope(door: Door, cheap: JobSpec) -> JobEnvelope:
+    return new_envelope(cheap, door.consortium.declarations.consortium.sites)
+
+
+def spec_edit(envelope: JobEnvelope, **update: Any) -> JobEnvelope:
+    """Change fields of the spec after validation, as a submitter with a text editor would."""
+    return envelope.model_copy(update={"spec": envelope.spec.model_copy(update=update)})
+
+
+def test_honest_job_is_admitted_and_reserved(door: Door, envelope: JobEnvelope) -> None:
+    with door.ledger() as ledger:
+        before = ledger.account(f"{SITE}-cardiology").rdp_spent
+    assert door.submit(envelope) == ""
+    with door.ledger() as ledger:
+        assert ledger.account(f"{SITE}-cardiology").rdp_spent > before
+        assert ledger.seen_nonce(envelope.nonce)
+        ledger.verify()
+
+
+def test_more_epsilon_than_is_left(door: Door, envelope: JobEnvelope) -> None:
+    greedy = spec_edit(envelope, privacy=envelope.spec.privacy.model_copy(update={"target_epsilon": 9.0}))
+    answer = door.submit(greedy)
+    assert f"refused by {SITE}: job heart-disease asks training ε=9.00" in answer
+    assert "budget.remaining" in answer
+    assert "of 3.00, fits training ε≤" in answer
+    assert "→ lower target_epsilon" in answer
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (
+            lambda files: files.update({"config/config_fed_client.json": b'{"executors": []}'}),
+            "config/config_fed_client.json was changed after export",
+        ),
+        (lambda files: files.update({"custom/backdoor.py": b"1"}), "custom/backdoor.py was added after export"),
+        (
+            lambda files: files.update({"config/comm_config.json": b'{"comm_driver_path": "."}'}),
+            "config/comm_config.json was added after export",
+        ),
+        (
+            lambda files: files.pop("config/config_fed_server.json"),
+            "config/config_fed_server.json is missing after export",
+        ),
+    ],
+)
+def test_edited_folder(
+    door: Door, envelope: JobEnvelope, edit: Callable[[dict[str, bytes]], Any], expected: str
+) -> None:
+    files = render_app(envelope)
+    edit(files)
+    answer = door.deploy(door.sign(files, door.consortium.user_kit(LEAD) / "startup"), render_meta(envelope))
+    assert "render.identical" in answer
+    assert expected in answer
+
+
+def test_file_changed_after_signing(door: Door, envelope: JobEnvelope) -> None:
+    signed = door.sign(render_app(envelope), door.consortium.user_kit(LEAD) / "startup")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(signed)) as before, zipfile.ZipFile(buffer, "w") as after:
+        for name in before.namelist():
+            content = before.read(name)
+            after.writestr(name, content + b" " if name.endswith("almoner_job.json") else content)
+    answer = door.deploy(buffer.getvalue(), render_meta(envelope))
+    assert "a file of the app was changed after it was signed" in answer
+
+
+def test_unsigned_app(door: Door, envelope: JobEnvelope) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in render_app(envelope).items():
+            archive.writestr(name, content)
+    assert "the app is not signed" in door.deploy(buffer.getvalue(), render_meta(envelope))
+
+
+def test_zip_bomb_and_paths_out_of_the_folder(door: Door, envelope: JobEnvelope) -> None:
+    for name, content, expected in (
+        ("config/zeros", b"\0" * 50_000_000, "larger than any job"),
+        ("../../../local/resources.json", b"{}", "unusable name"),
+    ):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, content)
+        assert expected in door.deploy(buffer.getvalue(), render_meta(envelope))
+
+
+def test_other_scope(door: Door, envelope: JobEnvelope) -> None:
+    assert "privacy scope public is not almoner" in door.submit(envelope, scope="public")
+
+
+def test_foreign_role(door: Door, envelope: JobEnvelope) -> None:
+    answer = door.submit(envelope, user="trainee@hungary.example")
+    assert "trainee@hungary.example is trainee of hungary; admitted are [lead of cleveland]" in answer
+
+
+@pytest.mark.parametrize(
+    ("kit", "name"),
+    [
+        (lambda consortium: (consortium.server_kit / "startup", "server.crt", "server.key"), "localhost"),
+        (
+            lambda consortium: (consortium.site_folder("cleveland") / "kit" / "startup", "client.crt", "client.key"),
+            "cleveland",
+        ),
+    ],
+)
+def test_app_signed_by_server_or_site(door: Door, envelope: JobEnvelope, kit: Callable[..., Any], name: str) -> None:
+    signer, crt, key = kit(door.consortium)
+    answer = door.deploy(door.sign(render_app(envelope), signer, crt, key), render_meta(envelope))
+    assert "submitter.role" in answer
+    assert f"signed with a certificate that is no user's ({name})" in answer
+
+
+def test_replayed_nonce(door: Door, envelope: JobEnvelope) -> None:
+    assert door.submit(envelope) == ""
+    answer = door.submit(envelope)
+    assert "envelope.replayed" in answer
+    assert "this exported job was submitted before → export it again" in answer
+
+
+def test_expired_envelope(door: Door, envelope: JobEnvelope) -> None:
+    assert "envelope.expired" in door.submit(envelope.model_copy(update={"expires_unix_seconds": 1}))
+
+
+def test_unknown_workload(door: Door, envelope: JobEnvelope) -> None:
+    answer = door.submit(spec_edit(envelope, workload="face_recognition"))
+    assert "face_recognition is not installed; there are [heart_disease]" in answer
+
+
+def test_job_under_another_study(door: Door, envelope: JobEnvelope) -> None:
+    answer = door.submit(envelope, study="default")
+    assert "submitted under FLARE study default, the job says cardiology → log in with --study cardiology" in answer
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("target_epsilon", float("nan")),
+        ("target_epsilon", -1.0),
+        ("target_epsilon", float("inf")),
+        ("target_delta", 0.0),
+        ("max_grad_norm", -1.0),
+        ("sampling_prob", 1.5),
+        ("sampling_prob", float("nan")),
+    ],
+)
+def test_impossible_privacy_parameters(door: Door, envelope: JobEnvelope, field: str, value: float) -> None:
+    document = json.loads(render_app(envelope)["config/almoner_job.json"])
+    document["spec"]["privacy"][field] = value
+    files = {**render_app(envelope), "config/almoner_job.json": json.dumps(document).encode()}
+    answer = door.deploy(door.sign(files, door.consortium.user_kit(LEAD) / "startup"), render_meta(envelope))
+    assert f"spec.privacy.{field}: " in answer
+    assert "config/almoner_job.json:1:" in answer
+
+
+def test_all_broken_rules_are_listed(door: Door, envelope: JobEnvelope) -> None:
+    from almoner.schema.job import PlainAggregation
+
+    answer = door.submit(
+        spec_edit(envelope, rounds=60, min_sites=1, aggregation=PlainAggregation(kind="plain")),
+        user="trainee@hungary.example",
+    )
+    for rule in ("submitter.role", "limits.max_rounds", "require.min_sites", "require.protection"):
+        assert rule in answer
+    assert "plain is not in [he, secagg]  → set aggregation.kind".replace("  →", " →") in answer
+
+
+def test_refusals_are_in_the_ledger_and_nothing_is_left_behind(door: Door, envelope: JobEnvelope) -> None:
+    job_id = str(uuid.uuid4())
+    data = door.sign(render_app(envelope), door.consortium.user_kit("trainee@hungary.example") / "startup")
+    assert door.deploy(data, render_meta(envelope), job_id).startswith("refused by hungary")
+    assert not (Path(door.workspace.get_root_dir()) / job_id).exists()
+    with door.ledger() as ledger:
+        last = ledger.entries(1)[0]
+        assert last.kind == "decision"
+        payload = json.loads(last.payload)
+        assert payload["verdict"] == "refused"
+        assert payload["job_id"] == job_id
+        assert not ledger.seen_nonce(envelope.nonce)
+
+
+@pytest.mark.parametrize("job_id", ["ledger", "local", "../startup", "startup"])
+def test_job_ids_that_are_folders(door: Door, envelope: JobEnvelope, job_id: str) -> None:
+    data = door.sign(render_app(envelope), door.consortium.user_kit(LEAD) / "startup")
+    assert "meta.job_id" in door.deploy(data, render_meta(envelope), job_id)
