@@ -43,7 +43,7 @@ def federation(consortium: ProvisionedConsortium) -> Iterator[Federation]:
         yield running
 
 
-@pytest.fixture()
+@pytest.fixture
 def run_job(consortium: ProvisionedConsortium, tmp_path: Path) -> Callable[..., JobReport]:
     """Export a spec, submit it, and wait for its end."""
 

@@ -65,19 +65,19 @@ def zip_folder(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture()
+@pytest.fixture
 def door(consortium: ProvisionedConsortium, tmp_path: Path) -> Door:
     return Door(consortium, tmp_path)
 
 
-@pytest.fixture()
+@pytest.fixture
 def cheap(heart_spec: JobSpec) -> JobSpec:
     """A job that costs next to nothing, so that the module's tests do not use up the account."""
     privacy = heart_spec.privacy.model_copy(update={"target_epsilon": 0.05})
     return heart_spec.model_copy(update={"privacy": privacy, "releases": ()})
 
 
-@pytest.fixture()
+@pytest.fixture
 def envelope(door: Door, cheap: JobSpec) -> JobEnvelope:
     return new_envelope(cheap, door.consortium.declarations.consortium.sites)
 
@@ -106,6 +106,7 @@ def test_more_epsilon_than_is_left(door: Door, envelope: JobEnvelope) -> None:
     assert "→ lower target_epsilon" in answer
 
 
+@pytest.mark.threat("T-01")
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
@@ -153,6 +154,7 @@ def test_unsigned_app(door: Door, envelope: JobEnvelope) -> None:
     assert "the app is not signed" in door.deploy(buffer.getvalue(), render_meta(envelope))
 
 
+@pytest.mark.threat("T-11")
 def test_zip_bomb_and_paths_out_of_the_folder(door: Door, envelope: JobEnvelope) -> None:
     for name, content, expected in (
         ("config/zeros", b"\0" * 50_000_000, "larger than any job"),
@@ -164,15 +166,18 @@ def test_zip_bomb_and_paths_out_of_the_folder(door: Door, envelope: JobEnvelope)
         assert expected in door.deploy(buffer.getvalue(), render_meta(envelope))
 
 
+@pytest.mark.threat("T-10")
 def test_other_scope(door: Door, envelope: JobEnvelope) -> None:
     assert "privacy scope public is not almoner" in door.submit(envelope, scope="public")
 
 
+@pytest.mark.threat("T-02")
 def test_foreign_role(door: Door, envelope: JobEnvelope) -> None:
     answer = door.submit(envelope, user="trainee@hungary.example")
     assert "trainee@hungary.example is trainee of hungary; admitted are [lead of cleveland]" in answer
 
 
+@pytest.mark.threat("T-02")
 @pytest.mark.parametrize(
     ("kit", "name"),
     [
@@ -190,6 +195,7 @@ def test_app_signed_by_server_or_site(door: Door, envelope: JobEnvelope, kit: Ca
     assert f"signed with a certificate that is no user's ({name})" in answer
 
 
+@pytest.mark.threat("T-03")
 def test_replayed_nonce(door: Door, envelope: JobEnvelope) -> None:
     assert door.submit(envelope) == ""
     answer = door.submit(envelope)
@@ -197,6 +203,7 @@ def test_replayed_nonce(door: Door, envelope: JobEnvelope) -> None:
     assert "this exported job was submitted before → export it again" in answer
 
 
+@pytest.mark.threat("T-03")
 def test_expired_envelope(door: Door, envelope: JobEnvelope) -> None:
     assert "envelope.expired" in door.submit(envelope.model_copy(update={"expires_unix_seconds": 1}))
 
@@ -258,6 +265,7 @@ def test_refusals_are_in_the_ledger_and_nothing_is_left_behind(door: Door, envel
         assert not ledger.seen_nonce(envelope.nonce)
 
 
+@pytest.mark.threat("T-10")
 @pytest.mark.parametrize("job_id", ["ledger", "local", "../startup", "startup"])
 def test_job_ids_that_are_folders(door: Door, envelope: JobEnvelope, job_id: str) -> None:
     data = door.sign(render_app(envelope), door.consortium.user_kit(LEAD) / "startup")

@@ -27,7 +27,9 @@ def _running(federation: Federation) -> None:
 
 def entries_of(consortium: ProvisionedConsortium, site: str, kind: str, job_id: str) -> list[dict[str, object]]:
     with Ledger.open(consortium.site_folder(site) / LEDGER) as ledger:
-        return [json.loads(entry.payload) for entry in ledger.entries() if entry.kind == kind and job_id in entry.payload]
+        return [
+            json.loads(entry.payload) for entry in ledger.entries() if entry.kind == kind and job_id in entry.payload
+        ]
 
 
 def test_heart_job_completes_and_is_charged_for_exactly_what_ran(

@@ -21,11 +21,11 @@ def loosenings(policy: SitePolicy, floor: ConsortiumPolicy) -> list[Loosening]:
 
     def at_most(field: str, value: float, bound: float) -> None:
         if value > bound:
-            found.append(Loosening(field, f"{value:g}", f"at most {bound:g}"))
+            found.append(Loosening(field, str(value), f"at most {bound}"))
 
     def at_least(field: str, value: float, bound: float) -> None:
         if value < bound:
-            found.append(Loosening(field, f"{value:g}", f"at least {bound:g}"))
+            found.append(Loosening(field, str(value), f"at least {bound}"))
 
     def within(field: str, values: set[str], bound: set[str]) -> None:
         if extra := sorted(values - bound):
@@ -62,5 +62,7 @@ def verify_tightens(policy: SitePolicy, floor: ConsortiumPolicy, source: str) ->
     found = loosenings(policy, floor)
     if found:
         first, more = found[0], len(found) - 1
-        text = f"{source}: {first.field}: {first.site_value} is looser than the consortium's floor ({first.floor_value})"
+        text = (
+            f"{source}: {first.field}: {first.site_value} is looser than the consortium's floor ({first.floor_value})"
+        )
         raise PolicyViolation(text + " → tighten it" + (f" (and {more} more)" if more else ""))

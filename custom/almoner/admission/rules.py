@@ -85,7 +85,9 @@ def workload(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Vio
     if spec.dataset not in site.config.datasets:
         known = _listed(tuple(sorted(site.config.datasets)))
         yield Violation(
-            rule="dataset.known", finding=f"{spec.dataset} is not a data set here; there are {known}", remedy="set dataset"
+            rule="dataset.known",
+            finding=f"{spec.dataset} is not a data set here; there are {known}",
+            remedy="set dataset",
         )
 
 
@@ -94,7 +96,8 @@ def account(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Viol
     asked, has = request.envelope.spec.privacy, site.policy.account
     if asked.unit != has.privacy_unit:
         yield Violation(
-            rule="account.unit", finding=f"unit is {asked.unit}, the account's is {has.privacy_unit}",
+            rule="account.unit",
+            finding=f"unit is {asked.unit}, the account's is {has.privacy_unit}",
             remedy="set privacy.unit",
         )
     if asked.neighboring_relation != has.neighboring_relation:
@@ -105,7 +108,8 @@ def account(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Viol
         )
     if asked.target_delta > has.delta:
         yield Violation(
-            rule="account.delta", finding=f"δ={asked.target_delta:g} is above the account's {has.delta:g}",
+            rule="account.delta",
+            finding=f"δ={asked.target_delta:g} is above the account's {has.delta:g}",
             remedy="lower privacy.target_delta",
         )
 
@@ -133,7 +137,8 @@ def limits(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Viola
         )
     if spec.rounds > bounds.max_rounds:
         yield Violation(
-            rule="limits.max_rounds", finding=f"{spec.rounds} rounds are more than {bounds.max_rounds}",
+            rule="limits.max_rounds",
+            finding=f"{spec.rounds} rounds are more than {bounds.max_rounds}",
             remedy="lower rounds",
         )
 
@@ -143,7 +148,8 @@ def requirements(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator
     spec, needs = request.envelope.spec, site.policy.require
     if spec.min_sites < needs.min_sites:
         yield Violation(
-            rule="require.min_sites", finding=f"min_sites {spec.min_sites} is below {needs.min_sites}",
+            rule="require.min_sites",
+            finding=f"min_sites {spec.min_sites} is below {needs.min_sites}",
             remedy=f"set min_sites to at least {needs.min_sites}",
         )
     if spec.aggregation.kind not in needs.protection:

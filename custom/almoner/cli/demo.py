@@ -78,7 +78,9 @@ def _prepare(root: Path, build: Path) -> ProvisionedConsortium:
     _say(2, f"provision the consortium in {out}")
     consortium = provision(root, out, free_port())
     prepare_sites(HEART_DISEASE, build / "cache", out / "sites")
-    console.print(f"  signed kits for 1 server, {len(paths)} sites, {len(consortium.declarations.consortium.users)} users")
+    console.print(
+        f"  signed kits for 1 server, {len(paths)} sites, {len(consortium.declarations.consortium.users)} users"
+    )
     console.print(f"  root certificate SHA-256 {consortium.root_fingerprint}")
     return consortium
 

@@ -1,6 +1,7 @@
 """The tables at the end of the demo: how good the model is, and what it cost each hospital."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
@@ -14,7 +15,14 @@ from almoner.release.interpret import interpret, interpret_sum
 from almoner.schema.job import JobSpec
 from almoner.training.noise import SecureRandom
 from almoner.workloads.base import Workload
-from almoner.workloads.baselines import PublicSite, TrainingPlan, pool, train_pooled, unsafe_train_alone, unsafe_train_pooled
+from almoner.workloads.baselines import (
+    PublicSite,
+    TrainingPlan,
+    pool,
+    train_pooled,
+    unsafe_train_alone,
+    unsafe_train_pooled,
+)
 from almoner.workloads.metrics import accuracy, auc, outputs_at
 from almoner.workloads.registry import workload
 
@@ -30,6 +38,7 @@ def _public_sites(consortium: ProvisionedConsortium, spec: JobSpec, task: Worklo
 
 def model_table(consortium: ProvisionedConsortium, spec: JobSpec, result: JobResult) -> Table:
     """Compare the federated model with its baselines on all hospitals' test records."""
+    torch.set_num_threads(1)  # small batches: threads cost far more than they bring
     task = workload(spec.workload)
     sites = _public_sites(consortium, spec, task)
     plan = TrainingPlan(
@@ -47,7 +56,13 @@ def model_table(consortium: ProvisionedConsortium, spec: JobSpec, result: JobRes
     rows.append(("pooled, not private", "∞", unsafe_train_pooled(task, sites, rng=SecureRandom())))
     for site, weights in unsafe_train_alone(task, sites, rng=SecureRandom()).items():
         rows.append((f"{site} alone, not private", "∞", weights))
-    table = Table("model", "privacy", "accuracy", "AUC", title="on the test records of all four hospitals (public data)")
+    table = Table(
+        "model",
+        "privacy",
+        "accuracy",
+        "AUC",
+        title=f"on the {pool(sites).data.test.num_units} test records of all four hospitals (public data)",
+    )
     test = pool(sites).data.test
     positive = (test.targets > 0).numpy().reshape(-1)
     for name, privacy, weights in rows:

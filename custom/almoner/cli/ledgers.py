@@ -43,8 +43,13 @@ def show_command(
     table = Table("population", "unit", "ε spent", "ε cap", "δ", "order α", "of the cap in Rényi terms")
     for row in accounts:
         table.add_row(
-            row["population"], row["privacy_unit"], f"{row['epsilon_spent']:.3f}", f"{row['epsilon_cap']:g}",
-            f"{row['delta']:g}", str(row["order"]), f"{row['rdp_spent']:.3f} of {row['rdp_budget']:.3f}",
+            row["population"],
+            row["privacy_unit"],
+            f"{row['epsilon_spent']:.3f}",
+            f"{row['epsilon_cap']:g}",
+            f"{row['delta']:g}",
+            str(row["order"]),
+            f"{row['rdp_spent']:.3f} of {row['rdp_budget']:.3f}",
         )
     console.print(table)
     for entry in entries:
@@ -93,6 +98,10 @@ def _entry_row(entry: Entry) -> dict[str, Any]:
     if "account" in payload:
         about.append(str(payload["account"]["population"]))
     return {
-        "seq": entry.seq, "time": entry.time, "kind": entry.kind, "payload": payload, "hash": entry.hash,
+        "seq": entry.seq,
+        "time": entry.time,
+        "kind": entry.kind,
+        "payload": payload,
+        "hash": entry.hash,
         "summary": "  ".join(about) or str(payload.get("site", "")),
     }

@@ -1,27 +1,34 @@
-"""The `almoner` command."""
+"""The `almoner` command.
 
+FLARE, torch and Opacus take seconds to import, so only the module of the command that is called is imported;
+of the others the help page needs one line each.
+"""
+
+import os
+import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from almoner import __version__
-from almoner.cli import demo, jobs, ledgers, operate, policies
 from almoner.cli.app import new_group, print_json, run_or_exit
 from almoner.errors import DocumentError
 from almoner.schema.documents import DOCUMENTS
 
-app = new_group("Budgeted, encrypted, evidenced federated learning on NVIDIA FLARE.")
-app.add_typer(jobs.app, name="job")
-app.add_typer(policies.app, name="policy")
-app.add_typer(ledgers.app, name="ledger")
-app.add_typer(operate.site_app, name="site")
-app.command("provision")(operate.provision_command)
-app.command("up")(operate.up_command)
-app.command("status")(operate.status_command)
-app.command("demo")(demo.demo_command)
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "policy": ("almoner.cli.policies", "app", "Check the sites' policies."),
+    "provision": ("almoner.cli.operate", "provision_command", "Make a consortium: keys, signed kits, empty ledgers."),
+    "up": ("almoner.cli.operate", "up_command", "Run server and all sites on this machine, for trials."),
+    "status": ("almoner.cli.operate", "status_command", "Show which sites are connected and what jobs there are."),
+    "site": ("almoner.cli.sites", "app", "Run one site."),
+    "job": ("almoner.cli.jobs", "app", "Plan, export, submit, follow and fetch jobs."),
+    "ledger": ("almoner.cli.ledgers", "app", "Read and check a site's privacy ledger."),
+    "demo": ("almoner.cli.demo", "demo_command", "Run the main job end to end, and three jobs that must fail."),
+}
+"""Command → (module, its Typer group or function, one line of help)."""
 
 
-@app.command("schema")
 def schema_command(
     name: Annotated[str, typer.Argument(help="one of: " + ", ".join(DOCUMENTS))],
 ) -> None:
@@ -34,7 +41,6 @@ def schema_command(
     print_json(DOCUMENTS[name].model_json_schema())
 
 
-@app.command("version")
 def version_command() -> None:
     """Print the version.
 
@@ -43,9 +49,36 @@ def version_command() -> None:
     typer.echo(f"almoner {__version__}")
 
 
+def build_app(called: str | None) -> typer.Typer:
+    """Return the command line with one command imported, or all of them.
+
+    Args:
+        called: the command's name; None for all, as shell completion needs them.
+    """
+    app = new_group("Budgeted, encrypted, evidenced federated learning on NVIDIA FLARE.")
+    app.command("schema")(schema_command)
+    app.command("version")(version_command)
+    for name, (module, attribute, text) in COMMANDS.items():
+        if called is not None and called != name:
+            app.command(name, help=text)(_stand_in)
+            continue
+        found = getattr(import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, help=text)
+        else:
+            app.command(name)(found)
+    return app
+
+
+def _stand_in() -> None:
+    """Stand for a command that is not called."""
+
+
 def main() -> None:
     """Run the command line."""
-    run_or_exit(app)
+    completing = any(name.startswith("_ALMONER_COMPLETE") for name in os.environ)
+    called = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
+    run_or_exit(build_app(None if completing else called))
 
 
 if __name__ == "__main__":

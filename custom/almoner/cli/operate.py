@@ -1,21 +1,17 @@
-"""`almoner provision`, `up`, `status`, `site`: what the consortium's operator does."""
+"""`almoner provision`, `up`, `status`: what the consortium's operator does."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from almoner.cli.app import console, new_group, print_json
+from almoner.cli.app import console, print_json
 from almoner.errors import ProvisioningError
 from almoner.flare.federation import Federation, require_free_port
 from almoner.flare.provisioning import load_consortium, provision, read_port
 from almoner.flare.session import open_session
-from almoner.flare.start import run
 from almoner.schema.declarations import load_declarations
-
-site_app = new_group("Run one site.")
 
 DEFAULT_PORT = 8102
 ROOT_OPTION = typer.Option("--root", help="the folder with provisioning/, policies/ and site_configs/")
@@ -32,8 +28,8 @@ def provision_command(
     """
     made = provision(root, out, port)
     console.print(f"provisioned {made.declarations.consortium.name} in {out}")
-    console.print(f"  server/kit, sites/<site>/kit, users/<user>: hand each to its owner over a safe channel")
-    console.print(f"  authority/: every private key; keep it offline, or destroy it when no site is to be added")
+    console.print("  server/kit, sites/<site>/kit, users/<user>: hand each to its owner over a safe channel")
+    console.print("  authority/: every private key; keep it offline, or destroy it when no site is to be added")
     console.print(f"root certificate SHA-256 {made.root_fingerprint}")
 
 
@@ -72,12 +68,3 @@ def status_command(
     console.print(f"connected sites: {', '.join(sites) or 'none'}")
     for job in jobs:
         console.print(f"{job.job_id}  {job.name}  {job.status}")
-
-
-@site_app.command("start")
-def start_command(kit: Annotated[Path, typer.Argument(help="the site's (or the server's) kit")]) -> None:
-    """Verify a kit and run it in the foreground; a changed, added or deleted file stops the start.
-
-    Example: almoner site start build/trial/sites/cleveland/kit
-    """
-    sys.exit(run(kit))

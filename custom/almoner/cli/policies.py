@@ -23,5 +23,6 @@ def check_command(root: Annotated[Path, ROOT_OPTION] = Path()) -> None:
     declarations = load_declarations(root)
     for site, policy in declarations.policies.items():
         verify_tightens(policy, declarations.floor, str(root / "policies" / f"{site}.yaml"))
+    for site, policy in declarations.policies.items():
         account = policy.account
         console.print(f"{site}: tightens the floor; ε ≤ {account.epsilon_cap:g}, δ = {account.delta:g} for life")

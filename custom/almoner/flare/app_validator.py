@@ -19,8 +19,10 @@ class FileListValidator(AppValidator):  # type: ignore[misc]
     def validate(self, app_folder: str) -> tuple[str, dict[str, object]]:
         """Return ("", {}) or the reason for refusing."""
         folder = Path(app_folder)
-        files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+        paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+        files = {path.relative_to(folder).as_posix() for path in paths}
         strays = sorted(path for path in files - ALLOWED_FILES if Path(path).name not in _SIGNATURE_FILES)
         if strays:
-            return f"refused by the server: files that almoner does not export: {', '.join(strays)[:200]}", {}
+            named = "".join(char if char.isprintable() else "?" for char in ", ".join(strays)[:200])
+            return f"refused by the server: files that almoner does not export: {named}", {}
         return "", {}

@@ -10,7 +10,7 @@ from nvflare.lighter.constants import CtxKey, ParticipantType
 from nvflare.lighter.entity import Participant, Project
 from nvflare.lighter.spec import Builder, ProvisionContext
 
-from almoner.encryption.bfv import BfvKey
+from almoner.encryption.bfv_key import BfvKey
 from almoner.errors import ProvisioningError
 from almoner.provision import kit_files, names
 from almoner.provision.manifest import sign_kit

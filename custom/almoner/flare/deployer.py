@@ -50,7 +50,12 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
     """
 
     def deploy(
-        self, workspace: Workspace, job_id: str, job_meta: dict[str, Any], app_name: str, app_data: bytes,
+        self,
+        workspace: Workspace,
+        job_id: str,
+        job_meta: dict[str, Any],
+        app_name: str,
+        app_data: bytes,
         fl_ctx: FLContext,
     ) -> str:
         """Admit or refuse a job.
@@ -63,7 +68,7 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
             with site.ledger() as ledger:
                 decision = self._admit(site, ledger, workspace, job_id, job_meta, app_name, app_data)
         except AlmonerError as error:
-            logger.error("job %s refused: %s", job_id, error)  # noqa: TRY400 - the text is complete
+            logger.error("job %s refused: %s", job_id, error)
             return CANNOT_DECIDE
         except Exception:  # a door that fails stays shut, and does not say on what it failed
             logger.exception("job %s refused", job_id)
@@ -72,26 +77,30 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         return "" if decision.verdict == "admitted" else decision.render()
 
     def _admit(
-        self, site: SiteFiles, ledger: Ledger, workspace: Workspace, job_id: str, job_meta: dict[str, Any],
-        app_name: str, app_data: bytes,
+        self,
+        site: SiteFiles,
+        ledger: Ledger,
+        workspace: Workspace,
+        job_id: str,
+        job_meta: dict[str, Any],
+        app_name: str,
+        app_data: bytes,
     ) -> Decision:
         """Decide, record the decision, and if it admits: reserve and write the job's folder."""
         name = str(job_meta.get("name", ""))[:64]
         try:
             app = read_signed_app(app_data, site.root_ca)
             envelope = _read_envelope(app)
+            plan = job_events(envelope.spec)
         except (PolicyViolation, DocumentError) as error:
             unread = (Violation(rule="job.unreadable", finding=str(error), remedy="export the job again"),)
             return self._record(ledger, job_id, refuse_unread(_view(site, ledger, ""), _printable(name), unread))
         view = _view(site, ledger, envelope.nonce)
-        plan = job_events(envelope.spec)
-        request = JobRequest(envelope, app.signer, str(job_meta.get("study") or "default"))
+        request = JobRequest(envelope, app.signer, _path_for_print(str(job_meta.get("study") or "default")))
         decision = decide(request, view, plan)
         strays = (*_stray_files(app, envelope), *_stray_meta(job_id, job_meta, app_name, envelope))
         if strays:
-            decision = decision.model_copy(
-                update={"verdict": "refused", "violations": (*strays, *decision.violations)}
-            )
+            decision = decision.model_copy(update={"verdict": "refused", "violations": (*strays, *decision.violations)})
         if decision.verdict == "admitted":
             decision = self._reserve(ledger, job_id, request, decision, plan, view)
         if decision.verdict == "admitted":
@@ -184,9 +193,7 @@ def _path_for_print(path: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in path)[:120]
 
 
-def _stray_meta(
-    job_id: str, meta: dict[str, Any], app_name: str, envelope: JobEnvelope
-) -> tuple[Violation, ...]:
+def _stray_meta(job_id: str, meta: dict[str, Any], app_name: str, envelope: JobEnvelope) -> tuple[Violation, ...]:
     """Check the part of a job that nobody signs: its id and FLARE's meta data."""
     problems = []
     try:
@@ -207,9 +214,7 @@ def _stray_meta(
     return tuple(Violation(rule=rule, finding=finding, remedy=remedy) for rule, finding in problems)
 
 
-def _write_job(
-    workspace: Workspace, job_id: str, meta: dict[str, Any], app_name: str, files: dict[str, bytes]
-) -> None:
+def _write_job(workspace: Workspace, job_id: str, meta: dict[str, Any], app_name: str, files: dict[str, bytes]) -> None:
     """Write the site's own rendering where FLARE's job process looks for it; all of it or nothing."""
     run_folder, app_folder = Path(workspace.get_run_dir(job_id)), Path(workspace.get_app_dir(job_id))
     try:
@@ -223,5 +228,3 @@ def _write_job(
     except OSError:
         shutil.rmtree(run_folder, ignore_errors=True)
         raise DocumentError(f"job {job_id}: its folder cannot be written → see the disk and the kit's folder") from None
-
-

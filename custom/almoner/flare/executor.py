@@ -39,9 +39,9 @@ class AlmonerExecutor(Executor):  # type: ignore[misc]
                 raise ProtocolError(f"task {task_name} carries {header.kind}")
             return SealedResult(self._open_job(fl_ctx).answer(header, body))
         except AlmonerError as error:
-            logger.error("task %s not answered: %s", task_name, error)  # noqa: TRY400 - local log, no data in it
+            logger.error("task %s not answered: %s", task_name, error)
         except Exception as error:  # noqa: BLE001 - one answer to every failure; the type alone is logged
-            logger.error("task %s failed: %s", task_name, type(error).__name__)  # noqa: TRY400
+            logger.error("task %s failed: %s", task_name, type(error).__name__)
         return SealedResult(REFUSED)
 
     def _open_job(self, fl_ctx: FLContext) -> SiteJob:

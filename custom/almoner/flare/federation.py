@@ -161,5 +161,3 @@ def _last_line(log: Path) -> str:
     """Return the last line of a log, which is where a clear error stands."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
     return lines[-1].removeprefix("error: ") if lines else "it left no message"
-
-

@@ -30,12 +30,12 @@ def _or_refuse(step: Callable[[Sealed, JobContext], Sealed], result: Shareable, 
     if sealed is None:
         logger.error("%s: a result that is not sealed was dropped", step.__name__)
         return REFUSED
-    if sealed == REFUSED or sealed.kind is ReplyKind.REFUSAL:
+    if sealed.kind is ReplyKind.REFUSAL:
         return REFUSED
     try:
         return step(sealed, job_context(fl_ctx))
     except Exception as error:  # noqa: BLE001 - one answer to every failure; the type alone is logged
-        logger.error("%s: dropped a result: %s", step.__name__, type(error).__name__)  # noqa: TRY400
+        logger.error("%s: dropped a result: %s", step.__name__, type(error).__name__)
         return REFUSED
 
 
@@ -78,11 +78,12 @@ def expected_body_bytes(kind: ReplyKind, context: JobContext) -> int:
 
 
 def let_out(sealed: Sealed, context: JobContext) -> Sealed:
-    """Check a result against the egress policy: known kind, committed, immutable bytes of the one length."""
+    """Check a result against the egress policy: committed, immutable bytes of the one length, a reply that encodes."""
     if not sealed.committed or type(sealed.body) is not bytes:
         raise PolicyViolation("a result that did not pass the filters before")
     if len(sealed.body) != expected_body_bytes(sealed.kind, context):
         raise PolicyViolation(f"{sealed.kind.name} of an unexpected length")
+    encode_reply(Reply(kind=sealed.kind, round=sealed.round, body=sealed.body))
     return sealed
 
 

@@ -61,5 +61,5 @@ def read_result(download: Path) -> JobResult:
         raise FederationError(f"{download}: the job left no result → see `almoner job list` for how it ended")
     try:
         return JobResult.model_validate(json.loads(found[0].read_bytes()))
-    except (ValidationError, ValueError):
+    except (ValidationError, ValueError, OSError, RecursionError):
         raise FederationError(f"{found[0]}: not a result of this release") from None

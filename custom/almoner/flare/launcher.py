@@ -73,4 +73,4 @@ class SettlingHandle(JobHandleSpec):  # type: ignore[misc]
             with self._site.ledger() as ledger:
                 ledger.settle(self._job_id, "the job ended")
         except AlmonerError as error:
-            logger.error("job %s: not settled: %s", self._job_id, error)  # noqa: TRY400 - the text is complete
+            logger.error("job %s: not settled: %s", self._job_id, error)

@@ -68,6 +68,8 @@ def _account(account: Account, site: str, consortium: Path | None) -> AccountSta
     if consortium is not None:
         with Ledger.open(consortium / "sites" / site / LEDGER) as ledger:
             return ledger.account(account.population)
-    with tempfile.TemporaryDirectory(prefix="almoner-plan-") as folder:
-        with Ledger.create(Path(folder) / "ledger.sqlite", site) as ledger:
-            return ledger.open_account(account)
+    with (
+        tempfile.TemporaryDirectory(prefix="almoner-plan-") as folder,
+        Ledger.create(Path(folder) / "ledger.sqlite", site) as ledger,
+    ):
+        return ledger.open_account(account)

@@ -19,9 +19,9 @@ from almoner.admission.lattice import verify_tightens
 from almoner.errors import ProvisioningError
 from almoner.flare.builders import HardenedKitBuilder, KitSignatureBuilder
 from almoner.flare.site_files import LEDGER
+from almoner.privacy.ledger import Ledger
 from almoner.provision.project import render_project
 from almoner.provision.roster import fingerprint
-from almoner.privacy.ledger import Ledger
 from almoner.schema.declarations import Declarations, load_declarations
 
 

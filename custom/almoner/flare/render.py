@@ -23,7 +23,9 @@ TASK_REQUEST_INTERVAL_SECONDS = 0.05
 DEFAULT_LIFETIME_SECONDS = 7 * 24 * 3600
 
 
-def new_envelope(spec: JobSpec, sites: tuple[str, ...], lifetime_seconds: int = DEFAULT_LIFETIME_SECONDS) -> JobEnvelope:
+def new_envelope(
+    spec: JobSpec, sites: tuple[str, ...], lifetime_seconds: int = DEFAULT_LIFETIME_SECONDS
+) -> JobEnvelope:
     """Put a spec into an envelope of its own: fresh nonce, site list, expiry."""
     return JobEnvelope(
         schema_version=1,

@@ -8,17 +8,19 @@ clear.
 from dataclasses import dataclass
 
 import numpy as np
-from nvflare.apis.shareable import Shareable
 from numpy.typing import NDArray
+from nvflare.apis.shareable import Shareable
 
 from almoner.flare.wire import PAYLOAD_KEY, Reply, ReplyKind
 
 _SEAL = "almoner_sealed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sealed:
     """What a step produced, and the charge that must be in the ledger before it may leave.
+
+    It has slots and no `__dict__`: FLARE's serialiser registers any class with a `__dict__` by itself.
 
     Args:
         step: the step of the reservation that was committed for it; "" where no data was touched.
@@ -46,7 +48,7 @@ def unseal(result: object) -> Sealed | None:
     if type(result) is not SealedResult or set(result) - {_SEAL, "__headers__"}:
         return None
     sealed = result.get(_SEAL)
-    return sealed if isinstance(sealed, Sealed) else None
+    return sealed if isinstance(sealed, Sealed) and isinstance(sealed.kind, ReplyKind) else None
 
 
 def reply_shareable(reply: Reply, encoded: bytes) -> Shareable:

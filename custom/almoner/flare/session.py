@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nvflare.apis.workspace import Workspace
 from nvflare.fuel.flare_api import api_spec
 from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
 from nvflare.fuel.hci.client.api_spec import AdminConfigKey
 from nvflare.fuel.hci.client.config import secure_load_admin_config
-from nvflare.apis.workspace import Workspace
 
 from almoner.errors import FederationError
 from almoner.flare.controller import STATS_GROUP
@@ -108,7 +108,8 @@ class UserSession:
         Raises:
             FederationError: the job did not end in time.
         """
-        deadline, last = time.monotonic() + timeout_seconds, {}
+        deadline = time.monotonic() + timeout_seconds
+        last: dict[str, Any] = {}
         while True:
             report = self.report(job_id)
             if report.status.startswith("FINISHED") or "FAILED" in report.status:
@@ -172,7 +173,9 @@ def open_session(kit: Path, study: str = "default", timeout_seconds: float = 20.
     """
     kit = kit.resolve()
     if not (kit / "startup" / "fed_admin.json").is_file():
-        raise FederationError(f"{kit}: not a user's startup kit → give the folder that has startup/fed_admin.json in it")
+        raise FederationError(
+            f"{kit}: not a user's startup kit → give the folder that has startup/fed_admin.json in it"
+        )
     with _one_line_errors(f"log in with {kit.name}"):
         session = _log_in(kit, study, timeout_seconds)
     try:

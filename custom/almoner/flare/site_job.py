@@ -8,7 +8,7 @@ Transitions (a task that is not listed for a state raises `ProtocolError`):
     READY     --release-->          RELEASED   after the last round, if the job has a release
     RELEASED  --release again-->    RELEASED   the same answer again
     READY     --model-->            DONE       if the job has no release
-    RELEASED  --model-->            DONE       the first of the roster, with everybody's consent
+    RELEASED  --model-->            DONE       with the signed consent of every site that contributed
 
 Every step that touches data is committed to the ledger first, durably. A site that missed a round cannot
 know the sum of that round, so it is out of the job: each later task raises.
@@ -152,15 +152,15 @@ class SiteJob:
         return self._last_answer
 
     def _give_model(self, header: TaskHeader) -> Sealed:
-        """Give the final weights, if this site is the first of the roster and all contributors consent."""
+        """Give the final weights, if every site that contributed signed its consent."""
         context = self._context
         due = State.RELEASED if self._spec.releases else State.READY
         if self._state is not due or self._rounds_applied != self._spec.rounds:
             raise ProtocolError("the model before the end of the job")
-        givers = [site for site in context.nominal_records if site in (self._contributors or set(header.consents))]
-        if not givers or givers[0] != context.site.policy.site or not context.site.policy.release_final_model:
+        contributors = self._contributors or {context.site.policy.site}
+        if context.site.policy.site not in contributors or not context.site.policy.release_final_model:
             raise ProtocolError("this site is not to give the model")
-        for site in givers:
+        for site in sorted(contributors):
             answer = bytes.fromhex(header.consents.get(site, ""))
             verify_consent(answer, context.site.roster, site, context.envelope_digest, context.job_id)
         self._state = State.DONE

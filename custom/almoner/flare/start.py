@@ -11,27 +11,9 @@ import sys
 from pathlib import Path
 
 from almoner.errors import AlmonerError, ProvisioningError
+from almoner.flare.environment import site_environment
 from almoner.provision.manifest import verify_kit
 from almoner.provision.names import KIT_FILE
-
-_KEPT_VARIABLES = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "VIRTUAL_ENV", "USER"})
-
-
-def site_environment(home: Path, inherited: dict[str, str]) -> dict[str, str]:
-    """Return the environment for FLARE's processes.
-
-    Args:
-        home: the participant's folder, which holds kit, stores, data and ledger.
-        inherited: the caller's environment; only names on the allow-list are kept.
-    """
-    kept = {name: value for name, value in inherited.items() if name in _KEPT_VARIABLES}
-    return kept | {
-        "ALMONER_HOME": str(home),
-        "NVFLARE_SECURE_LOGGING": "true",
-        "PYTHONSAFEPATH": "1",
-        "MALLOC_ARENA_MAX": "4",
-        "OMP_NUM_THREADS": "1",
-    }
 
 
 def _flare_arguments(kit: Path) -> tuple[str, list[str]]:

@@ -14,7 +14,9 @@ def tree_digest(files: dict[str, bytes]) -> str:
 def read_tree(folder: Path) -> dict[str, bytes]:
     """Return the contents of every file below a folder by relative path; links count as their own text."""
     return {
-        path.relative_to(folder).as_posix(): f"link:{path.readlink()}".encode() if path.is_symlink() else path.read_bytes()
+        path.relative_to(folder).as_posix(): f"link:{path.readlink()}".encode()
+        if path.is_symlink()
+        else path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_symlink() or path.is_file()
     }

@@ -6,8 +6,10 @@ FLARE's own signature verification, and is removed again.
 """
 
 import io
+import lzma
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +22,19 @@ from almoner.errors import PolicyViolation
 MAX_FILES = 64
 MAX_UNPACKED_BYTES = 4_000_000
 _SIGNATURE_FILES = frozenset({NVFLARE_SIG_FILE, NVFLARE_SUBMITTER_CRT_FILE})
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+"""What `zipfile` raises on garbage."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +60,19 @@ def _read_zip(data: bytes) -> dict[str, bytes]:
                 with archive.open(entry) as stream:
                     files[str(path)] = stream.read(MAX_UNPACKED_BYTES)
             return files
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError, RuntimeError):
+    except _ZIP_ERRORS:
         raise PolicyViolation("the app is not a readable zip") from None
+
+
+def _unpack(files: dict[str, bytes], folder: Path) -> None:
+    """Write the files into an empty folder."""
+    try:
+        for name, content in files.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    except OSError:
+        raise PolicyViolation("the app has files whose names do not fit into one folder") from None
 
 
 def read_signed_app(data: bytes, root_ca: Path) -> SignedApp:
@@ -64,10 +90,7 @@ def read_signed_app(data: bytes, root_ca: Path) -> SignedApp:
     if NVFLARE_SIG_FILE not in files:
         raise PolicyViolation("the app is not signed")
     with tempfile.TemporaryDirectory(prefix="almoner-app-") as folder:
-        for name, content in files.items():
-            target = Path(folder) / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+        _unpack(files, Path(folder))
         verified, signers = verify_folder_signature_and_get_signers(folder, str(root_ca))
     if not verified:
         raise PolicyViolation("a file of the app was changed after it was signed")

@@ -13,7 +13,7 @@ import struct
 from enum import IntEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from almoner.errors import ProtocolError
 from almoner.schema.base import Model, Name, canonical_json
@@ -51,7 +51,7 @@ class TaskHeader(Model):
     kind: TaskKind
     round: Annotated[int, Field(ge=0, le=100_000)]
     contributors: tuple[Name, ...]
-    consents: dict[Name, str]
+    consents: dict[Name, Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})*$")]]
 
 
 class Reply(Model):

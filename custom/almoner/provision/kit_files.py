@@ -45,7 +45,7 @@ def render_server_resources() -> dict[str, Any]:
         "class_list_enforcement_mode": "enforce",
         "class_allow_list": [names.CONTROLLER],
         "servers": [
-            {"admin_storage": "transfer", "max_num_clients": 100, "heart_beat_timeout": 600, "admin_timeout": 30.0}
+            {"admin_storage": "transfer", "max_num_clients": 100, "heart_beat_timeout": 60, "admin_timeout": 30.0}
         ],
         "snapshot_persistor": {
             "path": "nvflare.app_common.state_persistors.storage_state_persistor.StorageStatePersistor",
@@ -92,14 +92,27 @@ def render_authorization(consortium: Consortium) -> dict[str, Any]:
     """
     permissions: dict[str, dict[str, str]] = {
         "project_admin": {
-            **_DENIED, "submit_job": _NONE, "manage_job": "any", "download_job": _NONE, "view": "any", "operate": "any",
+            **_DENIED,
+            "submit_job": _NONE,
+            "manage_job": "any",
+            "download_job": _NONE,
+            "view": "any",
+            "operate": "any",
         },
         "org_admin": {
-            **_DENIED, "submit_job": _NONE, "manage_job": "o:submitter", "download_job": _NONE, "view": "any",
+            **_DENIED,
+            "submit_job": _NONE,
+            "manage_job": "o:submitter",
+            "download_job": _NONE,
+            "view": "any",
             "operate": "o:site",
         },
         "lead": {
-            **_DENIED, "submit_job": "any", "manage_job": "n:submitter", "download_job": "n:submitter", "view": "any",
+            **_DENIED,
+            "submit_job": "any",
+            "manage_job": "n:submitter",
+            "download_job": "n:submitter",
+            "view": "any",
             "operate": _NONE,
         },
         "member": {**_DENIED, "submit_job": _NONE, "manage_job": _NONE, "download_job": _NONE, "view": "any"},

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -36,9 +36,10 @@ def list_files(kit: Path) -> dict[str, str]:
     """
     found = {}
     for folder in _SIGNED_FOLDERS:
-        for path in sorted((kit / folder).rglob("*")):
+        top = kit / folder
+        for path in [top, *sorted(top.rglob("*"))]:
             relative = path.relative_to(kit).as_posix()
-            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            if path.is_symlink() or not (path.is_file() or path.is_dir() or path == top):
                 raise ProvisioningError(f"{path}: not a regular file → restore the kit that was provisioned")
             if path.is_file() and relative not in _MANIFEST_PATHS:
                 found[relative] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -84,12 +85,11 @@ def _load_signed_manifest(kit: Path) -> dict[str, Any]:
     try:
         manifest = (startup / MANIFEST_FILE).read_bytes()
         signature = (startup / MANIFEST_SIGNATURE_FILE).read_bytes()
-        root = x509.load_pem_x509_certificate((startup / "rootCA.pem").read_bytes())
+        key = x509.load_pem_x509_certificate((startup / "rootCA.pem").read_bytes()).public_key()
     except OSError as error:
         raise ProvisioningError(f"{error.filename}: {error.strerror} → this is not a complete startup kit") from None
-    except ValueError:
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
         raise ProvisioningError(f"{startup / 'rootCA.pem'}: not a certificate → restore the kit") from None
-    key = root.public_key()
     if not isinstance(key, rsa.RSAPublicKey):
         raise ProvisioningError(f"{startup / 'rootCA.pem'}: not an RSA certificate → restore the kit")
     try:

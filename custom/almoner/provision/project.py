@@ -21,7 +21,8 @@ def render_project(consortium: Consortium, port: int) -> dict[str, Any]:
         "default_host": consortium.server.host,
     }
     sites = [
-        {"name": site, "type": "client", "org": org_code(site), "allow_log_streaming": False} for site in consortium.sites
+        {"name": site, "type": "client", "org": org_code(site), "allow_log_streaming": False}
+        for site in consortium.sites
     ]
     users = [
         {"name": user.name, "type": "admin", "org": org_code(user.org), "role": user.role} for user in consortium.users

@@ -22,15 +22,24 @@ class Document(Model):
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 """An identifier: lower-case letters, digits, `-` and `_`; safe in paths, SQL and FLARE configs."""
 
-PlainText = Annotated[str, StringConstraints(pattern=r"^[^{}@$\x00-\x1f\x7f]{1,200}$")]
-"""One line of prose. `{`, `}`, `@` and `$` are refused: FLARE expands them in configurations."""
+PlainText = Annotated[
+    str, StringConstraints(pattern=r"^[^{}@$\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]{1,200}$")
+]
+"""One line of prose. `{`, `}`, `@` and `$` are refused: FLARE expands them in configurations. Control
+characters, line separators and marks that reverse the direction of text are refused: logs show it."""
 
 UserName = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}@[A-Za-z0-9][A-Za-z0-9.-]{0,60}$")
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*\.[A-Za-z]{2,}$", max_length=64),
 ]
-"""A FLARE user name, in the form of an e-mail address."""
+"""A FLARE user name, in the form of an e-mail address; a certificate's common name has room for 64 characters."""
 
-HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$")]
+HostName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$", max_length=63
+    ),
+]
 """A DNS name; FLARE puts it into the server's certificate."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -41,13 +41,12 @@ class Consortium(Document):
     server: ServerEntry
     sites: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)]
     users: Annotated[tuple[UserEntry, ...], Field(min_length=1)]
-    roles: dict[Name, tuple[Right, ...]] = {}
+    roles: Annotated[dict[Name, tuple[Right, ...]], Field(default_factory=dict)]
     studies: dict[Name, StudyEntry]
 
     @model_validator(mode="after")
     def _names_agree(self) -> "Consortium":
         orgs = {*self.sites, self.server.org}
-        known = {user.name for user in self.users}
         for group, names in (("sites", self.sites), ("users", tuple(user.name for user in self.users))):
             if len(set(names)) != len(names):
                 raise ValueError(f"{group}: a name occurs twice")
@@ -62,6 +61,22 @@ class Consortium(Document):
                 raise ValueError(f"users: {user.name} is of org {user.org}, which has no site or server")
             if user.role not in (*ROLES, *self.roles):
                 raise ValueError(f"users: {user.name} has role {user.role}, which is not defined under roles")
+        return self
+
+    @model_validator(mode="after")
+    def _flare_takes_the_names(self) -> "Consortium":
+        if self.server.host in self.sites:
+            raise ValueError(f"server: host {self.server.host} is also the name of a site")
+        if hyphened := sorted(role for role in self.roles if "-" in role):
+            raise ValueError(f"roles: {hyphened[0]} has a '-', which FLARE does not take")
+        for study in self.studies:
+            if study == "default" or not study[-1].isalnum():
+                raise ValueError(f"studies: {study} is a name that FLARE does not take")
+        return self
+
+    @model_validator(mode="after")
+    def _studies_name_who_takes_part(self) -> "Consortium":
+        known = {user.name for user in self.users}
         for name, study in self.studies.items():
             if study.sites != "all" and (unknown := set(study.sites) - set(self.sites)):
                 raise ValueError(f"studies: {name} names unknown sites {sorted(unknown)}")

@@ -48,5 +48,6 @@ class Decision(Model):
                 f"admitted by {self.site}: job {self.job_name} asks {self.asks}; "
                 f"account ε={self.epsilon_spent:.2f} → {self.epsilon_after:.2f} of {self.epsilon_cap:.2f}"
             )
-        lines = [f"refused by {self.site}: job {self.job_name} asks {self.asks}".rstrip()]
+        asks = f" asks {self.asks}" if self.asks else ""
+        lines = [f"refused by {self.site}: job {self.job_name}{asks}"]
         return "\n".join(lines + ["  " + violation.render() for violation in self.violations])

@@ -7,6 +7,9 @@ from pydantic import Field, StringConstraints, model_validator
 from almoner.schema.base import Delta, Document, Epsilon, Model, Name, NeighboringRelation, PlainText, Probability
 
 MAX_ROUNDS = 10_000
+MIN_TARGET_EPSILON = 0.01
+MIN_TARGET_DELTA = 1e-10
+"""Below these the accountants cannot calibrate noise."""
 
 
 class TrainingSpec(Model):
@@ -29,8 +32,8 @@ class PrivacySpec(Model):
     unit: Name
     neighboring_relation: NeighboringRelation
     mechanism: Literal["dp_sgd"]
-    target_epsilon: Epsilon
-    target_delta: Delta
+    target_epsilon: Annotated[Epsilon, Field(ge=MIN_TARGET_EPSILON)]
+    target_delta: Annotated[Delta, Field(ge=MIN_TARGET_DELTA)]
     max_grad_norm: Annotated[float, Field(gt=0, le=1000)]
     sampling_prob: Probability
 

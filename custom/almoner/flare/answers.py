@@ -1,0 +1,76 @@
+"""Collects the sites' answers to one task, and says when waiting for more is over.
+
+Waiting ends when every site has answered or is dead; or when `min_sites` have given an answer that is no
+refusal and the rest is late; or when `min_sites` can no longer be reached; or after the round's time limit.
+"""
+
+import threading
+import time
+
+from nvflare.apis.controller_spec import ClientTask
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable
+from nvflare.apis.signal import Signal
+
+from almoner.errors import ProtocolError
+from almoner.flare.wire import PAYLOAD_KEY, REFUSAL, Reply, ReplyKind, decode_reply
+
+ROUND_TIMEOUT_SECONDS = 600.0
+STRAGGLER_SECONDS = 15.0
+"""How long a round waits for the rest, at the least, once `min_sites` have answered."""
+
+STRAGGLER_FACTOR = 2.0
+"""The wait for the rest, as a multiple of the time in which `min_sites` answered."""
+
+_POLL_SECONDS = 0.5
+
+
+class Answers:
+    """The answers to one task.
+
+    Args:
+        expected: the sites that were asked.
+        min_sites: how many good answers the job needs.
+    """
+
+    def __init__(self, expected: tuple[str, ...], min_sites: int) -> None:
+        self._expected, self._min_sites = expected, min_sites
+        self._replies: dict[str, Reply] = {}
+        self._dead: set[str] = set()
+        self._changed = threading.Condition()
+
+    def receive(self, client_task: ClientTask, fl_ctx: FLContext) -> None:
+        """Take one site's result; what is no well-formed reply counts as a refusal. FLARE's callback."""
+        result = client_task.result
+        try:
+            reply = decode_reply(result.get(PAYLOAD_KEY) if isinstance(result, Shareable) else None)
+        except ProtocolError:
+            reply = REFUSAL
+        client_task.result = None
+        with self._changed:
+            self._replies.setdefault(client_task.client.name, reply)
+            self._changed.notify_all()
+
+    def give_up(self, site: str) -> None:
+        """Wait no longer for a site that FLARE reports dead."""
+        with self._changed:
+            self._dead.add(site)
+            self._changed.notify_all()
+
+    def wait(self, abort_signal: Signal) -> dict[str, Reply]:
+        """Wait as the module says; return the replies by site."""
+        start = time.monotonic()
+        enough_at: float | None = None
+        with self._changed:
+            while not abort_signal.triggered:
+                elapsed = time.monotonic() - start
+                good = sum(reply.kind is not ReplyKind.REFUSAL for reply in self._replies.values())
+                pending = [site for site in self._expected if site not in self._replies and site not in self._dead]
+                if enough_at is None and good >= self._min_sites:
+                    enough_at = elapsed
+                if not pending or good + len(pending) < self._min_sites or elapsed > ROUND_TIMEOUT_SECONDS:
+                    break
+                if enough_at is not None and elapsed - enough_at > max(STRAGGLER_SECONDS, STRAGGLER_FACTOR * enough_at):
+                    break
+                self._changed.wait(_POLL_SECONDS)
+            return dict(self._replies)

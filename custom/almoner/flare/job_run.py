@@ -1,0 +1,123 @@
+"""The phases of one job at the server: set-up, rounds, release, model.
+
+The server holds no model and no key. It relays each round's total; the sites open it and take the step.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from almoner.encryption.scheme import ProtectionScheme
+from almoner.errors import FederationError
+from almoner.flare.job_result import JobResult, RoundRecord
+from almoner.flare.wire import Reply, ReplyKind, TaskHeader
+from almoner.schema.job import JobEnvelope
+
+logger = logging.getLogger(__name__)
+
+Ask = Callable[[TaskHeader, bytes, tuple[str, ...], int], dict[str, Reply]]
+"""Sends a task to sites and returns what they answer by site; waits for at least so many good answers."""
+
+
+@dataclass
+class JobRun:
+    """One job as the server sees it.
+
+    Args:
+        scheme: the server's side of the protection: it adds.
+        dimension: number of the model's parameters.
+        ask: how sites are asked.
+        tell: takes each change of the progress.
+    """
+
+    envelope: JobEnvelope
+    scheme: ProtectionScheme
+    dimension: int
+    ask: Ask
+    tell: Callable[[dict[str, Any]], None]
+    _total: bytes = field(default=b"", init=False)
+    _contributors: tuple[str, ...] = field(default=(), init=False)
+
+    def run(self, running: tuple[str, ...]) -> JobResult:
+        """Carry out all phases.
+
+        Args:
+            running: the sites on which FLARE has started the job.
+
+        Raises:
+            FederationError: fewer than `min_sites` took part in a phase, or the job was aborted.
+        """
+        spec, result = self.envelope.spec, JobResult(job=self.envelope.spec.name)
+        consents = self._set_up(running)
+        sites = tuple(consents)
+        for number in range(1, spec.rounds + 1):
+            self._report("train", number, sites, done=number - 1)
+            replies = self._gather("train", number, sites, ReplyKind.UPDATE)
+            self._total = self.scheme.combine([reply.body for reply in replies.values()])
+            sites = self._contributors = tuple(replies)
+            result.rounds.append(RoundRecord(round=number, contributors=sites))
+            self._report("train", number, sites, done=number)
+        if spec.releases:
+            self._report("release", spec.rounds + 1, sites, done=spec.rounds)
+            replies = self._gather("release", spec.rounds + 1, sites, ReplyKind.RELEASE)
+            result.releases = {site: reply.body.hex() for site, reply in replies.items()}
+            sites, self._total, self._contributors = tuple(replies), b"", ()
+        self._report("model", spec.rounds + 1, sites, done=spec.rounds)
+        result.model = self._fetch_model(sites, consents, result)
+        return result
+
+    def _set_up(self, running: tuple[str, ...]) -> dict[str, bytes]:
+        """Collect the sites' signed consents, in roster order; who answers takes part."""
+        sites = tuple(site for site in self.envelope.sites if site in running)
+        self._report("setup", 0, sites)
+        return {site: reply.body for site, reply in self._gather("setup", 0, sites, ReplyKind.SETUP).items()}
+
+    def _fetch_model(self, sites: tuple[str, ...], consents: dict[str, bytes], result: JobResult) -> list[float] | None:
+        """Ask one site for the model, the first of the roster, if every site that contributed consents."""
+        contributors = [site for site in consents if result.has(site) or not result.rounds]
+        if any(consents[site][:1] != b"\x01" for site in contributors):
+            logger.info("not all sites let the model go")
+            return None
+        header = TaskHeader(
+            kind="model",
+            round=self.envelope.spec.rounds + 1,
+            contributors=self._contributors,
+            consents={site: consents[site].hex() for site in contributors},
+        )
+        for giver in sites:
+            reply = self.ask(header, self._total, (giver,), 1).get(giver)
+            if reply is not None and reply.kind is ReplyKind.MODEL:
+                return JobResult.weights_of(reply.body, self.dimension)
+        logger.warning("no site gave the model")
+        return None
+
+    def _gather(self, kind: Any, number: int, sites: tuple[str, ...], wanted: ReplyKind) -> dict[str, Reply]:
+        """Ask sites for one kind of reply; return the good ones in roster order.
+
+        Raises:
+            FederationError: fewer than `min_sites` gave one.
+        """
+        need = self.envelope.spec.min_sites
+        header = TaskHeader(kind=kind, round=number, contributors=self._contributors, consents={})
+        replies = self.ask(header, self._total, sites, need) if len(sites) >= need else {}
+        good = {
+            site: replies[site]
+            for site in self.envelope.sites
+            if site in replies and replies[site].kind is wanted and self._fits(replies[site], number)
+        }
+        if len(good) < need:
+            what = f"round {number}" if kind == "train" else kind
+            raise FederationError(f"{what}: {len(good)} of at least {need} sites answered; the job ends here")
+        return good
+
+    def _fits(self, reply: Reply, number: int) -> bool:
+        """Tell whether a reply is of this round and, for an update, of the scheme's length."""
+        right_length = reply.kind is not ReplyKind.UPDATE or len(reply.body) == self.scheme.message_bytes
+        return right_length and reply.round == number
+
+    def _report(self, phase: str, number: int, sites: tuple[str, ...], done: int = 0) -> None:
+        """Tell how far the job is."""
+        rounds = self.envelope.spec.rounds
+        self.tell({"phase": phase, "round": number, "rounds": rounds, "done": done, "sites": list(sites)})
+        logger.info("%s %d of %d: %s", phase, number, rounds, ", ".join(sites))

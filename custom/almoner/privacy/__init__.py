@@ -1,0 +1,1 @@
+"""Events, accountants, calibration, the budget filter and the ledger."""

@@ -1,0 +1,126 @@
+"""What a job releases: its steps, the events of each, and how far its target ε could go."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from almoner.privacy.budget import charge_of
+from almoner.privacy.calibration import MIN_TICKS, TICKS, calibrate_noise, smallest_ticks, training_event
+from almoner.privacy.events import group_events
+from almoner.privacy.pld import pld_epsilon
+from almoner.schema.job import JobSpec
+from almoner.schema.receipt import PrivacyEvent, PureRelease
+
+MAX_TARGET_HUNDREDTHS = 100_00
+"""The largest target ε that the schema allows, 100, in hundredths."""
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One unit of work that touches data: committed once, as a whole, before it starts.
+
+    Args:
+        key: "train-0001" and so on for rounds, the kind of a release otherwise; distinct within a job.
+        events: all that the step releases.
+    """
+
+    key: str
+    events: tuple[PrivacyEvent, ...]
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """The worst case of a job: every step that it can take, in order.
+
+    Args:
+        noise_multiplier: σ of training; 0.0 when the job does not train.
+        steps: in the order in which they may be committed.
+    """
+
+    noise_multiplier: float
+    steps: tuple[PlannedStep, ...]
+
+    @property
+    def all_events(self) -> tuple[PrivacyEvent, ...]:
+        """The events of all steps, equal mechanisms merged."""
+        return group_events(event for step in self.steps for event in step.events)
+
+    def charge(self, order: int) -> float:
+        """Return what the whole job is charged at an order, as the ledger adds it up."""
+        return charge_of_steps(self.steps, order)
+
+
+def charge_of_steps(steps: Iterable[PlannedStep], order: int) -> float:
+    """Return the sum of the steps' charges, each rounded up alone, so that it splits exactly into them."""
+    return math.fsum(charge_of(step.events, order) for step in steps)
+
+
+def _release_steps(spec: JobSpec) -> tuple[PlannedStep, ...]:
+    """Return one step for each release."""
+    return tuple(
+        PlannedStep(release.kind, (PureRelease(kind="pure_release", epsilon=release.epsilon, count=1),))
+        for release in spec.releases
+    )
+
+
+@lru_cache(maxsize=64)
+def job_events(spec: JobSpec) -> JobPlan:
+    """Plan a job: calibrate its noise, then list one step a round and one a release.
+
+    *Guarantee*: the training steps together are (target_epsilon, target_delta)-DP for one unit under
+    add-or-remove-one; the releases come on top.
+
+    Raises:
+        DocumentError: when the noise cannot be calibrated to the target.
+    """
+    privacy = spec.privacy
+    sigma = calibrate_noise(privacy.target_epsilon, privacy.target_delta, privacy.sampling_prob, spec.num_steps)
+    rounds: tuple[PlannedStep, ...] = ()
+    if spec.num_steps:
+        event = training_event(round(sigma * TICKS), privacy.sampling_prob, spec.training.local_steps)
+        rounds = tuple(PlannedStep(f"train-{number:04d}", (event,)) for number in range(1, spec.rounds + 1))
+    return JobPlan(sigma, rounds + _release_steps(spec))
+
+
+def largest_target_epsilon(spec: JobSpec, remaining_rdp: float, order: int) -> float:
+    """Return the largest target ε with which a job of this shape fits into what is left of an account.
+
+    The shape is everything but `target_epsilon`: rounds, steps, sampling, δ and releases. The search is
+    over the noise, where a charge is cheap, and ends with one PLD and one calibration as the proof.
+
+    *Guarantee*: calibrated to the returned ε, the training charge at `order` and the releases' charge
+    together are at most `remaining_rdp`.
+
+    Args:
+        spec: the job; its own target ε does not matter.
+        remaining_rdp: what is left of the account's budget, in RDP at its order.
+        order: the account's α.
+
+    Returns:
+        A multiple of 0.01 up to 100; 0.0 when none fits, or when the job does not train.
+    """
+    left = remaining_rdp - charge_of_steps(_release_steps(spec), order)
+    if spec.num_steps == 0 or not left > 0:
+        return 0.0
+    privacy = spec.privacy
+
+    def fits(ticks: int) -> bool:
+        return (
+            spec.rounds * charge_of((training_event(ticks, privacy.sampling_prob, spec.training.local_steps),), order)
+            <= left
+        )
+
+    ticks = smallest_ticks(fits)
+    if ticks is None:
+        return 0.0
+    if ticks == MIN_TICKS:  # calibration never returns less, so that every target fits
+        return MAX_TARGET_HUNDREDTHS / 100
+    too_little = pld_epsilon((training_event(ticks - 1, privacy.sampling_prob, spec.num_steps),), privacy.target_delta)
+    hundredths = min(math.ceil(too_little * 100) - 1, MAX_TARGET_HUNDREDTHS)
+    while hundredths > 0:
+        sigma = calibrate_noise(hundredths / 100, privacy.target_delta, privacy.sampling_prob, spec.num_steps)
+        if fits(round(sigma * TICKS)):
+            return hundredths / 100
+        hundredths -= 1
+    return 0.0

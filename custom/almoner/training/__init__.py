@@ -1,0 +1,1 @@
+"""The DP-SGD round: Poisson sampling of units, clipping, and noise on an integer grid."""

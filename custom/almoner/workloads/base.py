@@ -1,0 +1,48 @@
+"""What a learning task must give: a model, a data adapter, a loss. Privacy is not its business."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from almoner.training.flat import dimension
+from almoner.training.units import UnitData
+
+
+class Workload(ABC):
+    """One learning task. It holds no state; everything about it is public code."""
+
+    name: ClassVar[str]
+
+    @property
+    def dimension(self) -> int:
+        """The number of the model's parameters."""
+        return dimension(self.build_model())
+
+    @abstractmethod
+    def build_model(self) -> torch.nn.Module:
+        """Build the model with its initial weights.
+
+        Guarantee: the weights are the same at every call and every site, and owe nothing to data.
+        """
+
+    @abstractmethod
+    def load(self, path: Path) -> UnitData:
+        """Load a site's file.
+
+        Guarantee: what becomes of a record is a function of this record alone, and no value in a record
+        raises an error; only the file's structure does.
+
+        Raises:
+            DataError: when the file is missing or is not of the expected form. Local; never sent.
+        """
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return one loss a record, Tensor[n]; no value of a target raises an error."""
+
+    @abstractmethod
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Return one label a record, comparable with the targets."""

@@ -1,0 +1,117 @@
+"""Test-only: records every message that a FLARE process sends, as JSON lines in $ALMONER_TEST_RECORD.
+
+Python imports this module at start when its folder is on PYTHONPATH. It lets the variable and PYTHONPATH
+pass the site's environment allow-list, so that job processes record too, and wraps the two places that all
+messages go through: `encode_payload` (what is in a message) and `_send_to_endpoint` (where it goes).
+"""
+
+import json
+import os
+import sys
+import threading
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import PathFinder
+
+FOLDER = os.environ.get("ALMONER_TEST_RECORD", "")
+LOCK = threading.Lock()
+
+
+def write(record):
+    with LOCK, open(os.path.join(FOLDER, f"{os.getpid()}.jsonl"), "a") as file:
+        file.write(json.dumps(record, default=lambda value: f"<{type(value).__name__}>") + "\n")
+
+
+def summary(value, depth=0):
+    """Describe a payload: types, keys, lengths, and the values of small scalars."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"bytes": len(value)}
+    if isinstance(value, dict):
+        return {str(key): summary(item, depth + 1) for key, item in value.items()} if depth < 6 else "<dict>"
+    if isinstance(value, (list, tuple)):
+        return [summary(item, depth + 1) for item in list(value)[:20]]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    inner = getattr(value, "__dict__", None)
+    return {"type": type(value).__name__, **({"in": summary(inner, depth + 1)} if inner and depth < 6 else {})}
+
+
+def wrap_core_cell(module):
+    cell, encode = module.CoreCell, module.encode_payload
+    send = cell._send_to_endpoint
+
+    def recorded_encode(message, *args, **kwargs):
+        write({"at": "encode", "headers": summary(dict(message.headers or {})), "payload": summary(message.payload)})
+        return encode(message, *args, **kwargs)
+
+    def recorded_send(self, to_endpoint, message):
+        payload = message.payload
+        size = len(payload) if isinstance(payload, (bytes, bytearray, memoryview)) else None
+        write(
+            {
+                "at": "send",
+                "from": self.my_info.fqcn,
+                "to": to_endpoint.name,
+                "headers": summary(dict(message.headers or {})),
+                "size": size,
+                "payload": summary(payload),
+            }
+        )
+        return send(self, to_endpoint, message)
+
+    module.encode_payload = recorded_encode
+    cell._send_to_endpoint = recorded_send
+
+
+def wrap_cell(module):
+    encode = module.encode_payload
+
+    def recorded_encode(message, *args, **kwargs):
+        write({"at": "encode", "headers": summary(dict(message.headers or {})), "payload": summary(message.payload)})
+        return encode(message, *args, **kwargs)
+
+    module.encode_payload = recorded_encode
+
+
+def wrap_environment(module):
+    allowed = module.site_environment
+
+    def recorded_environment(home, inherited):
+        kept = {name: inherited[name] for name in ("ALMONER_TEST_RECORD", "PYTHONPATH") if name in inherited}
+        return allowed(home, inherited) | kept
+
+    module.site_environment = recorded_environment
+
+
+WRAPPERS = {
+    "nvflare.fuel.f3.cellnet.core_cell": wrap_core_cell,
+    "nvflare.fuel.f3.cellnet.cell": wrap_cell,
+    "almoner.flare.environment": wrap_environment,
+}
+
+
+class WrappingLoader(Loader):
+    def __init__(self, loader, wrapper):
+        self.loader, self.wrapper = loader, wrapper
+
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module):
+        self.loader.exec_module(module)
+        self.wrapper(module)
+
+    def __getattr__(self, name):
+        return getattr(self.loader, name)
+
+
+class Finder(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name not in WRAPPERS:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        spec.loader = WrappingLoader(spec.loader, WRAPPERS[name])
+        return spec
+
+
+if FOLDER:
+    sys.meta_path.insert(0, Finder())

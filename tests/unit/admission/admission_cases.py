@@ -1,0 +1,103 @@
+"""One good job at one good site, and the ways in which each of them is made bad."""
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from almoner.admission.decide import decide
+from almoner.admission.request import JobRequest, SiteView, Submitter
+from almoner.privacy.budget import open_filter
+from almoner.privacy.ledger import AccountState
+from almoner.privacy.plan import JobPlan, job_events
+from almoner.schema.decision import Decision
+from almoner.schema.declarations import load_declarations
+from almoner.schema.documents import load_document
+from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.policy import SitePolicy
+
+ROOT = Path(__file__).resolve().parents[3]
+DECLARATIONS = load_declarations(ROOT)
+SITE = "switzerland"
+SPEC = load_document(ROOT / "jobs" / "heart_disease.yaml", JobSpec)
+LEAD = Submitter(name="lead@cleveland.example", org="cleveland", role="lead")
+NOW = 1_800_000_000.0
+
+
+def spec(**changes: Any) -> JobSpec:
+    """Return the main job with changed fields, all of them validated; sub-models take part of their fields."""
+    fields = SPEC.model_dump(mode="json")
+    for name, value in changes.items():
+        fields[name] = fields[name] | value if isinstance(fields[name], dict) and name != "aggregation" else value
+    return JobSpec.model_validate_json(json.dumps(fields))
+
+
+def policy(**changes: Any) -> SitePolicy:
+    """Return the site's policy with changed fields, as `spec` does."""
+    fields = DECLARATIONS.policies[SITE].model_dump(mode="json")
+    for name, value in changes.items():
+        fields[name] = fields[name] | value if isinstance(value, dict) else value
+    return SitePolicy.model_validate_json(json.dumps(fields))
+
+
+def account(spent: float = 0.0, cap: float = 3.0, delta: float = 1e-4) -> AccountState:
+    """Return the site's account with so much spent, in RDP at its order."""
+    book = open_filter(cap, delta)
+    return AccountState(f"{SITE}-cardiology", "patient", "add_or_remove_one", book, spent, spent)
+
+
+def account_at_epsilon(epsilon: float) -> AccountState:
+    """Return the site's account with so much spent, in ε."""
+    book = account().filter
+    loss = book.epsilon_of(1.0) - 1.0
+    return account(epsilon - loss)
+
+
+@dataclass(frozen=True)
+class Case:
+    """All arguments of a decision; the defaults are admitted."""
+
+    spec: JobSpec = SPEC
+    submitter: Submitter = LEAD
+    flare_study: str = "cardiology"
+    sites: tuple[str, ...] = DECLARATIONS.consortium.sites
+    expires: int = int(NOW)
+    exported_by: str = "0.1.0"
+    policy: SitePolicy = DECLARATIONS.policies[SITE]
+    account: AccountState = field(default_factory=account)
+    nonce_seen: bool = False
+    workloads: frozenset[str] = frozenset({"heart_disease"})
+
+    def request(self) -> JobRequest:
+        envelope = JobEnvelope(
+            schema_version=1,
+            spec=self.spec,
+            sites=self.sites,
+            nonce="0" * 32,
+            expires_unix_seconds=self.expires,
+            almoner_version=self.exported_by,
+        )
+        return JobRequest(envelope, self.submitter, self.flare_study)
+
+    def site(self) -> SiteView:
+        return SiteView(
+            policy=self.policy,
+            config=DECLARATIONS.sites[SITE],
+            account=self.account,
+            nonce_seen=self.nonce_seen,
+            now_unix_seconds=NOW,
+            workloads=self.workloads,
+            version="0.1.0",
+        )
+
+    def plan(self) -> JobPlan:
+        return job_events(self.spec)
+
+    def decide(self) -> Decision:
+        return decide(self.request(), self.site(), self.plan())
+
+    def rules(self) -> tuple[str, ...]:
+        return tuple(violation.rule for violation in self.decide().violations)
+
+    def but(self, **changes: Any) -> "Case":
+        return replace(self, **changes)

@@ -1,0 +1,234 @@
+"""decide: each rule by one job that breaks exactly this rule, all broken rules at once, and the text of a refusal."""
+
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from admission_cases import LEAD, NOW, ROOT, SITE, SPEC, Case, account, account_at_epsilon, policy, spec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from almoner.admission.decide import decide, refuse_unread
+from almoner.admission.request import Submitter
+from almoner.schema.decision import Violation
+
+TRAINEE = Submitter(name="trainee@hungary.example", org="hungary", role="trainee")
+
+EDITS: dict[str, dict[str, Any]] = {
+    "submitter.role": {"submitter": TRAINEE},
+    "envelope.sites": {"sites": ("cleveland", "hungary", "va-long-beach")},
+    "envelope.replayed": {"nonce_seen": True},
+    "envelope.expired": {"expires": int(NOW) - 1},
+    "envelope.version": {"exported_by": "0.0.9"},
+    "allow.studies": {"policy": policy(allow={"studies": ["oncology"]})},
+    "study.session": {"flare_study": "default"},
+    "workload.known": {"workloads": frozenset({"other"})},
+    "allow.workloads": {"policy": policy(allow={"workloads": []})},
+    "dataset.known": {"spec": spec(dataset="oncology")},
+    "account.unit": {"spec": spec(privacy={"unit": "record"})},
+    "account.relation": {
+        "spec": SPEC.model_copy(
+            update={"privacy": SPEC.privacy.model_copy(update={"neighboring_relation": "replace_one"})}
+        )
+    },
+    "account.delta": {"spec": spec(privacy={"target_delta": 1.01e-4})},
+    "limits.epsilon_per_job": {"policy": policy(limits={"epsilon_per_job": 1.0})},
+    "limits.min_noise": {"policy": policy(limits={"min_noise_multiplier": 7.3})},
+    "limits.sampling": {"policy": policy(limits={"max_sampling_prob": 0.49})},
+    "limits.max_rounds": {"policy": policy(limits={"max_rounds": 19})},
+    "require.min_sites": {"spec": spec(min_sites=2)},
+    "require.protection": {"spec": spec(aggregation={"kind": "plain"})},
+    "budget.remaining": {"account": account_at_epsilon(2.71)},
+}
+"""One change each that breaks exactly the rule it stands under."""
+
+
+def test_the_good_job_is_admitted() -> None:
+    decision = Case().decide()
+    assert decision.verdict == "admitted"
+    assert decision.violations == ()
+
+
+@pytest.mark.parametrize("rule", EDITS)
+def test_one_fault_breaks_exactly_its_rule(rule: str) -> None:
+    case = Case(**EDITS[rule])
+    assert case.rules() == (rule,)
+    assert case.decide().verdict == "refused"
+
+
+def test_every_rule_of_the_module_has_its_case() -> None:
+    source = (ROOT / "custom" / "almoner" / "admission" / "rules.py").read_text()
+    assert set(re.findall(r'rule="([a-z._]+)"', source)) == set(EDITS)
+
+
+@pytest.mark.parametrize(
+    ("edit", "finding", "remedy"),
+    [
+        (
+            {"submitter": TRAINEE},
+            "trainee@hungary.example is trainee of hungary; admitted are [lead of cleveland]",
+            "ask an admitted user to submit",
+        ),
+        (
+            {"submitter": Submitter(name="server", org="x", role="")},
+            "signed with a certificate that is no user's (server)",
+            "submit with the startup kit of an admitted user",
+        ),
+        (
+            {"flare_study": ""},
+            "submitted under FLARE study default, the job says cardiology",
+            "log in with --study cardiology",
+        ),
+        (EDITS["require.protection"], "plain is not in [he, secagg]", "set aggregation.kind"),
+        (EDITS["require.min_sites"], "min_sites 2 is below 3", "set min_sites to at least 3"),
+        (EDITS["limits.max_rounds"], "20 rounds are more than 19", "lower rounds"),
+        (EDITS["account.delta"], "δ=0.000101 is above the account's 0.0001", "lower privacy.target_delta"),
+    ],
+)
+def test_findings_and_remedies(edit: dict[str, Any], finding: str, remedy: str) -> None:
+    [violation] = Case(**edit).decide().violations
+    assert (violation.finding, violation.remedy) == (finding, remedy)
+
+
+@pytest.mark.parametrize(
+    "submitter",
+    [
+        Submitter("lead@cleveland.example", "cleveland", "member"),
+        Submitter("lead@cleveland.example", "hungary", "lead"),
+        Submitter("lead@cleveland.example", "cleveland", "super"),
+        Submitter("lead@cleveland.example", "cleveland", "lead "),
+        Submitter("lead@cleveland.example", "", "lead"),
+        Submitter("cleveland", "cleveland", ""),
+    ],
+)
+def test_role_and_organisation_must_both_be_admitted(submitter: Submitter) -> None:
+    assert Case(submitter=submitter).rules() == ("submitter.role",)
+
+
+def test_organisations_are_compared_as_flare_spells_them() -> None:
+    submitters = {"submitters": [{"role": "lead", "orgs": ["va-long-beach"]}]}
+    case = Case(policy=policy(allow=submitters), submitter=Submitter("a@b.cd", "va_long_beach", "lead"))
+    assert case.rules() == ()
+    assert case.but(submitter=LEAD).rules() == ("submitter.role",)
+
+
+def test_envelopes_expire_at_their_second_and_not_before() -> None:
+    assert Case(expires=int(NOW)).rules() == ()
+    assert Case(expires=int(NOW) - 1).rules() == ("envelope.expired",)
+
+
+# Edits of different fields of the case, whose rules do not depend on each other.
+TOGETHER = (
+    "submitter.role", "envelope.sites", "envelope.replayed", "envelope.expired", "envelope.version", "study.session",
+    "limits.max_rounds", "budget.remaining", "require.protection", "workload.known",
+)  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(st.sets(st.sampled_from(TOGETHER)))
+def test_all_violated_rules_are_listed(rules: set[str]) -> None:
+    changes: dict[str, Any] = {}
+    for rule in rules:
+        changes |= EDITS[rule]
+    decision = Case(**changes).decide()
+    assert sorted(violation.rule for violation in decision.violations) == sorted(rules)
+    assert decision.verdict == ("refused" if rules else "admitted")
+
+
+def test_the_budget_stands_first() -> None:
+    case = Case(**{**EDITS["submitter.role"], **EDITS["budget.remaining"], **EDITS["require.protection"]})
+    assert case.rules() == ("budget.remaining", "submitter.role", "require.protection")
+
+
+def test_deciding_is_pure(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(**EDITS["budget.remaining"])
+    request, site, plan = case.request(), case.site(), case.plan()
+    first = decide(request, site, plan)
+
+    def outside(*args: object, **kwargs: object) -> None:
+        raise AssertionError("decide looked outside its arguments")
+
+    for owner, name in (
+        (time, "time"), (time, "monotonic"), (socket, "socket"), (Path, "open"), (Path, "read_bytes"),
+    ):  # fmt: skip
+        monkeypatch.setattr(owner, name, outside)
+    monkeypatch.setattr("builtins.open", outside)
+    second = decide(request, site, plan)
+    monkeypatch.undo()
+    assert second == first
+    assert (request, site, plan) == (case.request(), case.site(), case.plan())
+
+
+EXTREMES = [
+    {"rounds": 0, "releases": []},
+    {"rounds": 0, "privacy": {"target_delta": 1e-10}},
+    {"rounds": 0, "releases": [{"kind": "accuracy", "epsilon": 100.0}]},
+    {"rounds": 1, "privacy": {"target_epsilon": 100.0, "sampling_prob": 1e-6, "target_delta": 0.09}},
+    {"rounds": 1, "privacy": {"target_epsilon": 0.05, "sampling_prob": 1.0, "target_delta": 1e-10}},
+    {"rounds": 10_000, "training": {"local_steps": 1000}},
+]
+
+
+@pytest.mark.parametrize("changes", EXTREMES)
+@pytest.mark.parametrize("spent", [0.0, account().filter.budget, 2 * account().filter.budget])
+def test_there_is_a_decision_for_every_job_and_account(changes: dict[str, Any], spent: float) -> None:
+    decision = Case(spec=spec(**changes), account=account(spent)).decide()
+    assert decision.verdict in ("admitted", "refused")
+    assert (decision.verdict == "admitted") == (not decision.violations)
+    assert all(line.isprintable() for line in decision.render().splitlines())
+    assert len(decision.render().splitlines()) == 1 + len(decision.violations)
+
+
+class TestText:
+    def test_a_refusal_reads_as_in_the_design(self) -> None:
+        case = Case(account=account_at_epsilon(2.71), spec=spec(aggregation={"kind": "plain"}))
+        first, second, third = case.decide().render().splitlines()
+        asks = "training ε=1.00 and accuracy ε=0.10 (patient, δ=1e-4)"
+        assert first == f"refused by switzerland: job heart-disease asks {asks}"
+        assert re.fullmatch(
+            r"  budget\.remaining   account at ε=2\.71 of 3\.00, fits training ε≤0\.\d\d beside the release"
+            r" → lower target_epsilon",
+            second,
+        )
+        assert third == "  require.protection plain is not in [he, secagg] → set aggregation.kind"
+        assert second.index("account at") == third.index("plain")
+
+    def test_an_admission_is_one_line(self) -> None:
+        decision = Case().decide()
+        asks = "training ε=1.00 and accuracy ε=0.10 (patient, δ=1e-4)"
+        after = f"{decision.epsilon_after:.2f}"
+        assert decision.render() == (
+            f"admitted by switzerland: job heart-disease asks {asks}; account ε=0.00 → {after} of 3.00"
+        )
+
+    @pytest.mark.parametrize(
+        ("changes", "asks"),
+        [
+            ({"releases": []}, "training ε=1.00 (patient, δ=1e-4)"),
+            ({"rounds": 0}, "accuracy ε=0.10 (patient, δ=1e-4)"),
+            ({"rounds": 0, "releases": []}, "nothing (patient, δ=1e-4)"),
+            (
+                {"rounds": 0, "privacy": {"target_delta": 2.5e-5, "unit": "account"}},
+                "accuracy ε=0.10 (account, δ=2.5e-5)",
+            ),
+        ],
+    )
+    def test_what_is_asked(self, changes: dict[str, Any], asks: str) -> None:
+        assert Case(spec=spec(**changes)).decide().asks == asks
+
+    def test_nothing_fits_any_more(self) -> None:
+        [violation] = Case(account=account(account().filter.budget)).decide().violations
+        assert violation.finding == "account at ε=3.00 of 3.00, no such job fits"
+        assert violation.remedy == ""
+
+    def test_unreadable_jobs_are_refused_in_the_same_form(self) -> None:
+        why = Violation(rule="job.unreadable", finding="the app is not signed", remedy="export the job again")
+        decision = refuse_unread(Case().site(), "heart", (why,))
+        assert decision.verdict == "refused"
+        assert decision.render() == (
+            f"refused by {SITE}: job heart\n  job.unreadable     the app is not signed → export the job again"
+        )
+        assert decision.charge == 0.0

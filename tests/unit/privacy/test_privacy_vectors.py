@@ -1,0 +1,80 @@
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from privacy_cases import gaussian, pure
+
+from almoner.privacy import pld
+from almoner.privacy.budget import RenyiFilter
+from almoner.privacy.calibration import calibrate_noise
+from almoner.privacy.pld import pld_epsilon
+from almoner.privacy.rdp import rdp, rdp_epsilon
+
+FOLDER = Path(__file__).parents[2] / "vectors" / "privacy"
+VECTORS = json.loads((FOLDER / "accounting.json").read_text())
+
+
+@pytest.mark.parametrize("vector", VECTORS["budget"])
+def test_budget(vector: dict[str, Any]) -> None:
+    opened = RenyiFilter(vector["epsilon_cap"], vector["delta"], vector["order"])
+    assert vector["budget"] - 1e-11 < opened.budget <= vector["budget"]
+
+
+def test_the_budget_that_the_design_names() -> None:
+    assert round(RenyiFilter(3.0, 1e-4, 8).budget, 3) == 2.115
+
+
+@pytest.mark.parametrize("vector", VECTORS["gaussian_rdp"])
+def test_gaussian_rdp(vector: dict[str, Any]) -> None:
+    assert rdp(gaussian(vector["sigma"], vector["q"]), vector["order"]) == pytest.approx(vector["rdp"], rel=1e-12)
+
+
+@pytest.mark.parametrize("vector", VECTORS["pure_rdp"])
+def test_pure_rdp(vector: dict[str, Any]) -> None:
+    assert rdp(pure(vector["epsilon"]), vector["order"]) == pytest.approx(vector["rdp"], rel=1e-12)
+
+
+def test_dp_sgd_on_mnist() -> None:
+    vector = VECTORS["mnist_dp_sgd"]
+    events, delta = (gaussian(vector["sigma"], vector["q"], vector["count"]),), vector["delta"]
+    assert rdp_epsilon(events, delta) == pytest.approx(vector["rdp_library"], abs=6e-4)
+    assert round(rdp_epsilon(events, delta), 3) == 2.597
+    assert pld_epsilon(events, delta) == pytest.approx(vector["pld_grid_1e-3"], rel=1e-6)
+    assert round(pld_epsilon(events, delta), 3) == 2.391
+    assert round(pld._epsilon_on_grid(events, delta, 1e-4), 3) == 2.382
+
+
+def test_sixty_plain_gaussians() -> None:
+    vector = VECTORS["sixty_gaussians"]
+    events, delta = (gaussian(vector["sigma"], 1.0, vector["count"]),), vector["delta"]
+    assert vector["exact"] <= pld_epsilon(events, delta) <= vector["exact"] + 1e-3
+    assert round(vector["rdp_library"], 2) == 56.95
+    assert vector["rdp_library"] < rdp_epsilon(events, delta) < 59.72  # integer orders only
+
+
+def test_three_hundred_counts() -> None:
+    vector = VECTORS["three_hundred_counts"]
+    bound = pld_epsilon((pure(vector["epsilon"], vector["count"]),), vector["delta"])
+    assert vector["exact"] - 1e-9 <= bound <= vector["exact"] + 1e-3
+    assert (round(vector["laplace_pld_too_low"], 2), round(bound, 2)) == (8.16, 8.32)
+
+
+def test_heart_job() -> None:
+    vector = VECTORS["heart_job"]
+    assert vector["pld_at_7.297"] <= vector["target_epsilon"] < vector["pld_at_7.296"]
+    assert calibrate_noise(vector["target_epsilon"], vector["delta"], vector["q"], vector["count"]) == 7.297
+
+
+def _flat(value: Any) -> list[float]:
+    if isinstance(value, dict):
+        return [number for item in value.values() for number in _flat(item)]
+    return [number for item in value for number in _flat(item)] if isinstance(value, list) else [value]
+
+
+def test_the_script_makes_the_same_vectors() -> None:
+    spec = importlib.util.spec_from_file_location("make_accounting", FOLDER / "make_accounting.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert _flat(module.vectors()) == pytest.approx(_flat(VECTORS), rel=1e-9, abs=0)

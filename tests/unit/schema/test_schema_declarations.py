@@ -1,0 +1,87 @@
+"""The folder of declarations: every file must name the site that it is named after."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from schema_cases import edit
+
+from almoner.errors import DocumentError
+from almoner.schema.declarations import Declarations, load_declarations
+
+
+@pytest.fixture
+def copy(root: Path, tmp_path: Path) -> Path:
+    """A copy of the checkout's declarations, to be damaged."""
+    for folder in ("provisioning", "policies", "site_configs"):
+        shutil.copytree(root / folder, tmp_path / folder)
+    return tmp_path
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(DocumentError) as caught:
+        load_declarations(folder)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+def test_the_checkouts_declarations_are_good(declarations: Declarations) -> None:
+    assert set(declarations.policies) == set(declarations.sites) == set(declarations.consortium.sites)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "part"),
+    [
+        (
+            "policies/hungary.yaml",
+            "site: hungary",
+            "site: cleveland",
+            "site: is cleveland → hungary, the name of the file",
+        ),
+        (
+            "site_configs/hungary.yaml",
+            "site: hungary",
+            "site: austria",
+            "site: is austria → hungary, the name of the file",
+        ),
+        (
+            "policies/consortium.yaml",
+            "consortium: heart-consortium",
+            "consortium: other",
+            "consortium: is other → heart-",
+        ),
+        (
+            "site_configs/hungary.yaml",
+            "population: hungary-cardiology",
+            "population: elsewhere",
+            "datasets.cardiology.population: is elsewhere, but the site's policy has an account for hungary-",
+        ),
+        ("policies/hungary.yaml", "epsilon_cap: 3.0", "epsilon_cap: .nan", "accounts.0.epsilon_cap: "),
+    ],
+)
+def test_files_that_disagree(copy: Path, file: str, old: str, new: str, part: str) -> None:
+    path = copy / file
+    path.write_text(edit(path.read_text(), old, new))
+    message = refused(copy)
+    assert message.startswith(str(path))
+    assert part in message
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "provisioning/consortium.yaml",
+        "policies/consortium.yaml",
+        "policies/hungary.yaml",
+        "site_configs/va-long-beach.yaml",
+    ],
+)
+def test_files_that_are_missing(copy: Path, file: str) -> None:
+    (copy / file).unlink()
+    assert refused(copy) == f"{copy / file}: cannot be read: No such file or directory"
+
+
+def test_sizes_are_those_of_the_sites_that_have_the_data(declarations: Declarations) -> None:
+    sizes = declarations.nominal_records("cardiology", ("hungary", "cleveland", "nowhere"))
+    assert list(sizes.items()) == [("hungary", 183), ("cleveland", 212)]
+    assert declarations.nominal_records("no-such", ("hungary",)) == {}
