@@ -13,6 +13,7 @@ The end of a job is the time of its last entry in the server's job store, not wh
     finished    the server says FINISHED
 """
 
+import contextlib
 import re
 import statistics
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class JobTimes:
         phases: by the names of `PHASES`.
         rounds: how many training rounds the job had.
         round_s: mean time from a round's task to the next; 0 below two rounds.
-        cpu_s: processor time of the job's processes, all together.
+        cpu_s: processor time of all processes of the federation while the job was there.
     """
 
     phases: dict[str, float]
@@ -77,13 +78,17 @@ class JobTimes:
         return sum(self.fixed_phases.values())
 
 
-def ended_processes_cpu() -> float:
-    """Return the processor seconds of all job processes that have ended.
+def federation_cpu() -> float:
+    """Return the processor seconds that all processes started from here have used, ended ones included.
 
-    They are this process's grandchildren; each participant's process has waited for its own.
+    A process that was waited for counts in its parent's times; those that still run are asked.
     """
-    times = [participant.cpu_times() for participant in psutil.Process().children()]
-    return sum(time.children_user + time.children_system for time in times)
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            used = process.cpu_times()
+            total += used.user + used.system + used.children_user + used.children_system
+    return total
 
 
 def read_events(log: Path) -> list[tuple[float, str]]:
@@ -139,7 +144,7 @@ def read_times(places: Places, job_id: str, submit: float, rounds: int, cpu_s: f
         job_id: FLARE's id of the job.
         submit: Unix time at which submit_job was called.
         rounds: how many training rounds the job had.
-        cpu_s: processor seconds of its job processes.
+        cpu_s: processor seconds that the federation used from submit to the job's end.
 
     Raises:
         RuntimeError: when a log lacks a line that marks a moment.

@@ -1,33 +1,66 @@
-"""Starts a job process only for a job that the ledger admitted and never started before.
+"""Starts job processes: at a site, only for a job that the ledger admitted and never started before.
 
-FLARE's START_JOB has no authorisation of its own. The launcher asks the ledger, which lets each
+FLARE's START_JOB has no authorisation of its own. The site's launcher asks the ledger, which lets each
 reservation be started once, for exactly the folder that was admitted; and it settles the charge from the
 process's own end, never from an event.
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import FLContextKey, JobConstants
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.job_launcher_spec import JobHandleSpec
+from nvflare.apis.job_launcher_spec import JobHandleSpec, JobLauncherSpec, JobProcessArgs, add_launcher
 from nvflare.apis.workspace import Workspace
-from nvflare.app_common.job_launcher.client_process_launcher import ClientProcessJobLauncher
+from nvflare.utils.job_launcher_utils import get_client_job_args, get_credential_env, get_server_job_args
 
 from almoner.errors import AlmonerError
+from almoner.flare.job_forks import JobHandle, fork_job
 from almoner.flare.site_files import SiteFiles, load_site_files
 from almoner.flare.tree import read_tree, tree_digest
 
 logger = logging.getLogger(__name__)
 
 
-class AuthorisedLauncher(ClientProcessJobLauncher):  # type: ignore[misc]
-    """FLARE's process launcher behind the ledger.
+def _command_line(job_args: dict[str, tuple[str, Any]], names: Sequence[str]) -> list[str]:
+    """Return the arguments of FLARE's main function; values may hold spaces, the options are split."""
+    line: list[str] = []
+    for name in names:
+        if name in job_args:
+            option, value = job_args[name]
+            line += [option, *(str(value).split() if name == JobProcessArgs.OPTIONS else [str(value)])]
+    return line
+
+
+class ServerLauncher(JobLauncherSpec):  # type: ignore[misc]
+    """Forks the server's job processes."""
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Offer this launcher when FLARE looks for one."""
+        if event_type == EventType.BEFORE_JOB_LAUNCH:
+            add_launcher(self, fl_ctx)
+
+    def launch_job(self, job_meta: dict[str, Any], fl_ctx: FLContext) -> JobHandleSpec:
+        """Start the job process."""
+        job_args = fl_ctx.get_prop(FLContextKey.JOB_PROCESS_ARGS)
+        line = _command_line(job_args, get_server_job_args(include_exe_module=False))
+        return fork_job("server", line, get_credential_env(job_args))
+
+
+class AuthorisedLauncher(JobLauncherSpec):  # type: ignore[misc]
+    """Forks a site's job processes, behind the ledger.
 
     *Guarantee*: no job process starts without an open reservation that was never started, and whose
     digest is that of the folder on disk.
     """
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Offer this launcher when FLARE looks for one."""
+        if event_type == EventType.BEFORE_JOB_LAUNCH:
+            add_launcher(self, fl_ctx)
 
     def launch_job(self, job_meta: dict[str, Any], fl_ctx: FLContext) -> JobHandleSpec:
         """Start the job process.
@@ -40,7 +73,9 @@ class AuthorisedLauncher(ClientProcessJobLauncher):  # type: ignore[misc]
         site = load_site_files(workspace)
         with site.ledger() as ledger:
             ledger.start(job_id, tree_digest(read_tree(Path(workspace.get_app_dir(job_id)))))
-        return SettlingHandle(super().launch_job(job_meta, fl_ctx), site, job_id)
+        job_args = fl_ctx.get_prop(FLContextKey.JOB_PROCESS_ARGS)
+        line = _command_line(job_args, get_client_job_args(include_exe_module=False))
+        return SettlingHandle(fork_job("client", line, get_credential_env(job_args)), site, job_id)
 
 
 class SettlingHandle(JobHandleSpec):  # type: ignore[misc]
@@ -51,7 +86,7 @@ class SettlingHandle(JobHandleSpec):  # type: ignore[misc]
     process had seen is not public.
     """
 
-    def __init__(self, handle: JobHandleSpec, site: SiteFiles, job_id: str) -> None:
+    def __init__(self, handle: JobHandle, site: SiteFiles, job_id: str) -> None:
         super().__init__()
         self._handle, self._site, self._job_id = handle, site, job_id
 
@@ -66,7 +101,7 @@ class SettlingHandle(JobHandleSpec):  # type: ignore[misc]
     def wait(self) -> None:
         """Wait for the process, then settle."""
         self._handle.wait()
-        if self._handle.adapter.poll() != 0:
+        if self._handle.exit_code != 0:
             logger.warning("job %s: its process did not end by itself; the reservation stays charged", self._job_id)
             return
         try:

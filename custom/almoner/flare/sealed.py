@@ -5,7 +5,7 @@ serialiser does not know, so that with a filter missing the message fails to be 
 clear.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ _SEAL = "almoner_sealed"
 class Sealed:
     """What a step produced, and the charge that must be in the ledger before it may leave.
 
-    It has slots and no `__dict__`: FLARE's serialiser registers any class with a `__dict__` by itself.
+    It has slots and no `__dict__`: FLARE's serialiser registers any class with a `__dict__` by itself. Its text
+    leaves the body out, since FLARE logs what it cannot send.
 
     Args:
         step: the step of the reservation that was committed for it; "" where no data was touched.
@@ -31,7 +32,7 @@ class Sealed:
     kind: ReplyKind
     round: int
     step: str
-    body: bytes | NDArray[np.int64]
+    body: bytes | NDArray[np.int64] = field(repr=False)
     committed: bool = False
 
 

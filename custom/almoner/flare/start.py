@@ -48,6 +48,10 @@ def run(kit: Path) -> int:
 
     from nvflare.fuel.f3.mpm import MainProcessMonitor
 
+    from almoner.flare.job_forks import start_helper
+
+    start_helper()
+
     if kind == "server":
         from nvflare.private.fed.app.server import server_train as flare_main
     else:

@@ -9,9 +9,11 @@ Everything else raises. `settle` on a settled job writes nothing and returns 0.0
 which a job can end may call it. Two kinds of refusal: `PolicyViolation` (with `BudgetExceeded`) for what
 a submitter asked, `LedgerError` for an illegal transition or a file that is missing, damaged or locked.
 
-What the file cannot show by itself: that it was replaced whole by an older valid copy, or rewritten from
-some entry on with all hashes computed anew. Heads cosigned by other sites will show both; keep a copy
-of `head()` elsewhere until then.
+The chain shows edits, not rollbacks. It cannot show by itself that the file was replaced by an older
+valid copy, that its tail was cut off together with the state, or that it was rewritten from some entry on
+with all hashes and the state computed anew. Heads cosigned by other sites will show all three; until
+then, keep a copy of `head()` elsewhere. Between two runs of `verify` the state tables are trusted:
+whoever can write the file can change them, and `verify` is what finds it. Nothing here runs it by itself.
 """
 
 from collections.abc import Iterator

@@ -69,9 +69,7 @@ def render_server_resources() -> dict[str, Any]:
                 job_store_id="job_store",
             ),
             _component("job_store", storage),
-            _component(
-                "process_launcher", "nvflare.app_common.job_launcher.server_process_launcher.ServerProcessJobLauncher"
-            ),
+            _component("process_launcher", names.SERVER_LAUNCHER),
         ],
     }
 

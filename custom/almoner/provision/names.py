@@ -19,6 +19,7 @@ EXECUTOR = "almoner.flare.executor.AlmonerExecutor"
 CONTROLLER = "almoner.flare.controller.AlmonerController"
 DEPLOYER = "almoner.flare.deployer.PolicyAppDeployer"
 LAUNCHER = "almoner.flare.launcher.AuthorisedLauncher"
+SERVER_LAUNCHER = "almoner.flare.launcher.ServerLauncher"
 APP_VALIDATOR = "almoner.flare.app_validator.FileListValidator"
 RESULT_FILTERS = (
     "almoner.flare.filters.BudgetFilter",

@@ -1,10 +1,26 @@
-"""The workloads that a site has installed. Text from a job picks one by name; it never imports code."""
+"""The workloads that a site has installed. Text from a job picks one by name; it never imports code.
+
+A workload's module is imported when the workload is first used: the parent process of a site decides about
+jobs by name, and needs no torch for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from almoner.errors import PolicyViolation
-from almoner.workloads.base import Workload
-from almoner.workloads.heart_disease import HeartDisease
 
-WORKLOADS: dict[str, type[Workload]] = {kind.name: kind for kind in (HeartDisease,)}
+if TYPE_CHECKING:
+    from almoner.workloads.base import Workload
+
+WORKLOADS: dict[str, tuple[str, str]] = {"heart_disease": ("almoner.workloads.heart_disease", "HeartDisease")}
+"""Name → module and class, both ours."""
+
+
+def workload_names() -> frozenset[str]:
+    """Return the names of all installed workloads."""
+    return frozenset(WORKLOADS)
 
 
 def workload(name: str) -> Workload:
@@ -13,14 +29,8 @@ def workload(name: str) -> Workload:
     Raises:
         PolicyViolation: when it is not installed; the text lists those that are.
     """
-    try:
-        return WORKLOADS[name]()
-    except KeyError:
-        raise PolicyViolation(
-            f"workload '{name}': not installed → installed are {', '.join(sorted(WORKLOADS))}"
-        ) from None
-
-
-def workload_names() -> frozenset[str]:
-    """Return the names of all installed workloads."""
-    return frozenset(WORKLOADS)
+    if name not in WORKLOADS:
+        raise PolicyViolation(f"workload '{name}': not installed → installed are {', '.join(sorted(WORKLOADS))}")
+    module, kind = WORKLOADS[name]
+    found: type[Workload] = getattr(import_module(module), kind)
+    return found()

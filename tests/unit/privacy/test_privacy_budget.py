@@ -2,7 +2,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_cases import gaussian, pure
 
@@ -22,6 +22,7 @@ def test_the_order_with_the_largest_share(cap: float, delta: float, order: int) 
     assert open_filter(cap, delta).order == order
 
 
+@settings(deadline=None)
 @given(caps, deltas)
 def test_no_other_order_has_a_larger_share(cap: float, delta: float) -> None:
     opened = open_filter(cap, delta)
@@ -31,6 +32,7 @@ def test_no_other_order_has_a_larger_share(cap: float, delta: float) -> None:
             assert budget / order <= opened.budget / opened.order + 1e-9
 
 
+@settings(deadline=None)
 @given(caps, deltas, st.floats(min_value=0.0, max_value=1.0))
 def test_a_sum_within_the_budget_never_converts_above_the_cap(cap: float, delta: float, share: float) -> None:
     opened = open_filter(cap, delta)
@@ -41,6 +43,7 @@ def test_a_sum_within_the_budget_never_converts_above_the_cap(cap: float, delta:
     assert opened.epsilon_of(opened.budget * 1.001) > cap
 
 
+@settings(deadline=None)
 @given(caps, deltas, st.floats(min_value=1e-6, max_value=1.0))
 def test_the_conversion_is_the_definition(cap: float, delta: float, share: float) -> None:
     # arXiv:2004.00010, Proposition 12: δ = exp((α-1)(ρ-ε)) / α · (1-1/α)^α · α/(α-1), solved for δ
@@ -99,6 +102,7 @@ events = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(events, st.sampled_from([2, 6, 8, 18]))
 def test_a_charge_is_rounded_up_to_the_grid(event: object, order: int) -> None:
     charge, divergence = charge_of((event,), order), total_rdp((event,), order)
@@ -108,6 +112,7 @@ def test_a_charge_is_rounded_up_to_the_grid(event: object, order: int) -> None:
         assert (charge / CHARGE_GRID).is_integer()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 200 * 2**40), max_size=40), st.randoms())
 def test_sums_on_the_grid_are_exact_in_any_order(units: list[int], random: object) -> None:
     charges = [unit * CHARGE_GRID for unit in units]

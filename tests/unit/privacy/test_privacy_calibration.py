@@ -75,12 +75,14 @@ def test_what_cannot_be_calibrated_is_refused_in_one_line(target: float, delta: 
     assert "→" in str(refusal.value)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**9 + 10))
 def test_the_smallest_tick_is_found(threshold: int) -> None:
     found = smallest_ticks(lambda ticks: ticks >= threshold)
     assert found == (None if threshold > 10**9 else max(300, threshold))
 
 
+@settings(deadline=None)
 @given(st.integers(300, 10**9), st.sampled_from([0.03, 0.5]))
 def test_with_slack_a_meeting_tick_near_the_smallest_is_found(threshold: int, slack: float) -> None:
     found = smallest_ticks(lambda ticks: ticks >= threshold, slack)

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_cases import gaussian, pure
 
@@ -9,6 +9,7 @@ sigmas = st.floats(min_value=0.3, max_value=1e4)
 probs = st.floats(min_value=1e-6, max_value=1.0)
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=1e-300, max_value=1e6), st.floats(min_value=1e-300, max_value=1.0), st.integers(1, 1000))
 def test_the_grid_is_on_the_safe_side_and_near(sigma: float, q: float, count: int) -> None:
     event = gaussian(sigma, q, count)
@@ -19,12 +20,14 @@ def test_the_grid_is_on_the_safe_side_and_near(sigma: float, q: float, count: in
     assert quantise(rounded) == rounded
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=1e-300, max_value=100.0))
 def test_the_grid_rounds_epsilon_up(epsilon: float) -> None:
     rounded = quantise(pure(epsilon))
     assert epsilon <= rounded.epsilon <= min(100.0, epsilon * (1 + 1.01e-8))
 
 
+@settings(deadline=None)
 @given(sigmas, probs, st.sampled_from([2, 6, 8, 18, 64]))
 def test_the_grid_costs_less_than_a_tenth_of_a_percent(sigma: float, q: float, order: int) -> None:
     # 1e-8 in σ can move a charge by at most 2·(α/σ)²·1e-8 relative, in the steepest part of the curve

@@ -293,6 +293,37 @@ def test_a_refill_by_hand_lets_a_job_in_but_not_past_verification(book: Ledger) 
         book.verify()
 
 
+def test_one_entry_rewritten_with_its_own_hash_breaks_the_link_to_the_next(book: Ledger) -> None:
+    last = book.entries()[10]
+    forged = Entry(11, last.time, last.kind, '{"verdict":"admitted"}', "f" * 64, "")
+    raw(
+        book.path,
+        f"UPDATE entries SET payload = '{forged.payload}', previous = '{forged.previous}',"
+        f" hash = '{forged.expected_hash()}' WHERE seq = 11",
+    )
+    with pytest.raises(LedgerError, match=r"entry 11 .*does not follow the entry before"):
+        book.verify()
+
+
+def test_an_index_that_disagrees_with_its_table_is_found(book: Ledger) -> None:
+    """Tables, triggers and chain read the same; only SQLite's own check can see it."""
+    name = "jobs_by_status"
+    connection = sqlite3.connect(book.path, isolation_level=None)
+    connection.execute("PRAGMA writable_schema=ON")
+    row = connection.execute("SELECT * FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+    connection.execute("UPDATE jobs SET status = 'settled' WHERE status = 'started'")
+    connection.execute("DELETE FROM sqlite_master WHERE name = ?", (name,))
+    connection.close()
+    connection = sqlite3.connect(book.path, isolation_level=None)  # does not know the index
+    connection.execute("PRAGMA writable_schema=ON")
+    connection.execute("UPDATE jobs SET status = 'started' WHERE job_id = ?", (job_id(2),))
+    connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+    connection.close()
+    assert job_id(2) not in {job.job_id for job in book.open_jobs()}  # what the attacker gains
+    with pytest.raises(LedgerError, match="the file is damaged"):
+        book.verify()
+
+
 def test_damaged_pages_are_found(book: Ledger) -> None:
     for number in range(4, 40):
         book.record("remark", {"text": "x" * 2000, "number": number})

@@ -1,0 +1,243 @@
+"""A hand-made site with a real ledger, a small workload, and a job of two rounds with plain aggregation."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nvflare.apis.fl_constant import ReservedKey
+from nvflare.apis.fl_context import FLContext
+from torch import Tensor
+
+from almoner.encryption.plain import PlainScheme
+from almoner.flare.job_context import JobContext, job_grid
+from almoner.flare.render import render_app
+from almoner.flare.site_files import LEDGER, SiteFiles
+from almoner.flare.site_job import SiteJob
+from almoner.flare.tree import tree_digest
+from almoner.flare.wire import TaskHeader, TaskKind
+from almoner.privacy.ledger import Ledger, Reservation
+from almoner.privacy.plan import job_events
+from almoner.schema.base import digest
+from almoner.schema.consortium import Roster
+from almoner.schema.declarations import Declarations, load_declarations
+from almoner.schema.job import (
+    AccuracyRelease,
+    HeAggregation,
+    JobEnvelope,
+    JobSpec,
+    PlainAggregation,
+    PrivacySpec,
+    TrainingSpec,
+)
+from almoner.training.units import UnitData, UnitRecords
+from almoner.workloads.base import Workload
+
+DECLARATIONS: Declarations = load_declarations(Path(__file__).resolve().parents[3])
+SITES = DECLARATIONS.consortium.sites
+DIMENSION = 3
+
+SPEC = JobSpec(
+    schema_version=1,
+    kind="training",
+    name="small",
+    study="cardiology",
+    purpose="a test",
+    workload="small",
+    dataset="cardiology",
+    rounds=2,
+    min_sites=2,
+    training=TrainingSpec(local_steps=1, learning_rate=1.0),
+    privacy=PrivacySpec(
+        unit="patient",
+        neighboring_relation="add_or_remove_one",
+        mechanism="dp_sgd",
+        target_epsilon=1.0,
+        target_delta=1e-4,
+        max_grad_norm=1.0,
+        sampling_prob=0.5,
+    ),
+    aggregation=PlainAggregation(kind="plain"),
+    releases=(AccuracyRelease(kind="accuracy", epsilon=0.1),),
+)
+RELEASE_ONLY = SPEC.model_copy(update={"rounds": 0})
+TRAIN_ONLY = SPEC.model_copy(update={"releases": ()})
+ENCRYPTED = SPEC.model_copy(update={"aggregation": HeAggregation(kind="he", num_colluding_sites=1)})
+
+
+def envelope(spec: JobSpec = SPEC, **changes: Any) -> JobEnvelope:
+    fields: dict[str, Any] = {
+        "schema_version": 1,
+        "spec": spec,
+        "sites": SITES,
+        "nonce": "0123456789abcdef" * 2,
+        "expires_unix_seconds": 1_900_000_000,
+        "almoner_version": "0.1.0",
+    }
+    return JobEnvelope(**{**fields, **changes})
+
+
+class SmallWorkload(Workload):
+    """Logistic regression on two features; tells a callback before it loads anything."""
+
+    name = "small"
+
+    def __init__(self, before_load: Callable[[], None] = lambda: None, offset: float = 0.0) -> None:
+        self.before_load, self.offset = before_load, offset
+
+    def build_model(self) -> torch.nn.Module:
+        linear = torch.nn.Linear(2, 1)
+        torch.nn.init.zeros_(linear.weight)
+        torch.nn.init.zeros_(linear.bias)
+        return torch.nn.Sequential(linear, torch.nn.Flatten(0))
+
+    def load(self, path: Path) -> UnitData:
+        self.before_load()
+        features = torch.arange(40, dtype=torch.float32).reshape(20, 2) / 20 - 1 + self.offset
+        targets = (features.sum(1) > 0).to(torch.float32)
+        return UnitData(
+            train=UnitRecords(features[:14], targets[:14], np.arange(14)),
+            test=UnitRecords(features[14:], targets[14:], np.arange(6)),
+        )
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return (outputs > 0).to(outputs.dtype)
+
+
+@dataclass(frozen=True)
+class Pki:
+    """Keys and certificates of one consortium."""
+
+    folder: Path
+    root: Path
+    roster: Roster
+
+    def key(self, name: str) -> Path:
+        return self.folder / f"{name}.key"
+
+    def certificate(self, name: str) -> Path:
+        return self.folder / f"{name}.crt"
+
+
+def make_context(
+    folder: Path, pki: Pki, spec: JobSpec = SPEC, site: str = "cleveland", job_id: str | None = None, **policy: Any
+) -> JobContext:
+    """Return a site's context of an admitted, started job, with a ledger of its own in the folder."""
+    kit = folder / "kit"
+    (kit / "startup").mkdir(parents=True)
+    (kit / "startup" / "client.key").write_bytes(pki.key(site).read_bytes())
+    made = envelope(spec)
+    plan = job_events(spec)
+    files = SiteFiles(
+        kit=kit,
+        folder=folder,
+        policy=DECLARATIONS.policies[site].model_copy(update=policy),
+        config=DECLARATIONS.sites[site],
+        roster=pki.roster,
+    )
+    sizes = DECLARATIONS.nominal_records("cardiology", SITES)
+    context = JobContext(
+        job_id=job_id or str(uuid.uuid4()),
+        site=files,
+        envelope=made,
+        envelope_digest=digest(made),
+        plan=plan,
+        workload=SmallWorkload(),
+        nominal_records=sizes,
+        grid=job_grid(made, plan, max(sizes.values()), DIMENSION),
+        scheme=PlainScheme(DIMENSION),
+    )
+    (folder / LEDGER).parent.mkdir(mode=0o700)
+    with Ledger.create(folder / LEDGER, site) as ledger:
+        ledger.open_account(files.policy.account)
+        ledger.reserve(reservation(context))
+        ledger.start(context.job_id, tree_digest(render_app(made)))
+    return context
+
+
+def reservation(context: JobContext) -> Reservation:
+    spec = context.envelope.spec
+    return Reservation(
+        job_id=context.job_id,
+        nonce=context.envelope.nonce,
+        envelope_digest=context.envelope_digest,
+        tree_digest=tree_digest(render_app(context.envelope)),
+        population=context.dataset.population,
+        privacy_unit=spec.privacy.unit,
+        neighboring_relation=spec.privacy.neighboring_relation,
+        steps=context.plan.steps,
+    )
+
+
+def committed_steps(context: JobContext) -> list[str]:
+    """Return the steps that the context's ledger has committed, in order."""
+    with context.site.ledger() as ledger:
+        return [step.key for step in context.plan.steps if ledger.committed(context.job_id, step.key)]
+
+
+def head(context: JobContext) -> tuple[int, str]:
+    """Return the head of the context's ledger: it moves with every entry."""
+    with context.site.ledger() as ledger:
+        return ledger.head()
+
+
+def watch_loading(context: JobContext, before_load: Callable[[], None]) -> JobContext:
+    return replace(context, workload=SmallWorkload(before_load))
+
+
+def fl_context(job_id: str) -> FLContext:
+    context = FLContext()
+    context.set_prop(ReservedKey.RUN_NUM, job_id, private=True, sticky=False)
+    return context
+
+
+def header(
+    kind: TaskKind, number: int = 0, contributors: tuple[str, ...] = (), consents: dict[str, str] | None = None
+) -> TaskHeader:
+    return TaskHeader(kind=kind, round=number, contributors=contributors, consents=consents or {})
+
+
+PAIR = ("cleveland", "hungary")
+
+
+def total_of(context: JobContext, *updates: np.ndarray[Any, Any]) -> bytes:
+    """Return what the server makes of sites' updates."""
+    return context.scheme.combine([context.scheme.protect(update) for update in updates])
+
+
+class Driver:
+    """One site's job, with the server's part done for it: a second site that always sends ones."""
+
+    def __init__(self, context: JobContext) -> None:
+        self.context, self.job = context, SiteJob(context)
+        self.update: Any = None
+        self.consents: dict[str, str] = {}
+
+    def total(self) -> bytes:
+        return total_of(self.context, self.update, np.ones(DIMENSION, np.int64))
+
+    def set_up(self) -> Any:
+        return self.job.answer(header("setup"), b"")
+
+    def train(self, number: int) -> Any:
+        due = self.update is not None
+        task = header("train", number, PAIR if due else ())
+        sealed = self.job.answer(task, self.total() if due else b"")
+        self.update = sealed.body
+        return sealed
+
+    def release(self, due: bool = True) -> Any:
+        rounds = self.context.envelope.spec.rounds
+        task = header("release", rounds + 1, PAIR if due and rounds else ())
+        return self.job.answer(task, self.total() if due and rounds else b"")
+
+    def model(self, due: bool = False) -> Any:
+        rounds = self.context.envelope.spec.rounds
+        task = header("model", rounds + 1, PAIR if due else (), self.consents)
+        return self.job.answer(task, self.total() if due else b"")

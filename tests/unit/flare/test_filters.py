@@ -1,0 +1,305 @@
+"""The filter chain: one refusal for everything that is not exactly right, and nothing uncommitted leaves."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flare_cases import DIMENSION, Driver, Pki, fl_context, head, make_context
+from nvflare.apis.dxo import DXO, DataKind
+from nvflare.apis.filter import Filter
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.fuel.utils import fobs
+
+from almoner.encryption.plain import PlainScheme
+from almoner.flare import job_context as job_context_module
+from almoner.flare.consent import CONSENT_BYTES
+from almoner.flare.executor import REFUSED
+from almoner.flare.filters import BudgetFilter, EgressFilter, ProtectionFilter, expected_body_bytes
+from almoner.flare.job_context import JobContext
+from almoner.flare.sealed import Sealed, SealedResult, unseal
+from almoner.flare.wire import PAYLOAD_KEY, REFUSAL, ReplyKind, decode_reply, encode_reply
+from almoner.privacy.ledger import Ledger
+
+UPDATE = np.arange(DIMENSION, dtype=np.int64)
+STEP = "train-0001"
+FILTERS = (BudgetFilter, ProtectionFilter, EgressFilter)
+
+
+@pytest.fixture
+def known(context: JobContext, monkeypatch: pytest.MonkeyPatch) -> Callable[[JobContext], FLContext]:
+    """Make a context that of its job, as reading it from the deployed folder would; return FLARE's context."""
+
+    def register(own: JobContext) -> FLContext:
+        monkeypatch.setitem(job_context_module._CONTEXTS, own.job_id, own)
+        return fl_context(own.job_id)
+
+    return register
+
+
+@pytest.fixture
+def fl_ctx(context: JobContext, known: Callable[[JobContext], FLContext]) -> FLContext:
+    return known(context)
+
+
+def run(result: Any, fl_ctx: FLContext, chain: tuple[type[Filter], ...] = FILTERS) -> Shareable:
+    for kind in chain:
+        result = kind().process(result, fl_ctx)
+    return result
+
+
+def is_the_refusal(sent: Shareable) -> bool:
+    """Say whether a result is byte for byte the one refusal, return code and headers included."""
+    refusal = Shareable()
+    refusal[PAYLOAD_KEY] = encode_reply(REFUSAL)
+    return sent.get_return_code() == ReturnCode.OK and fobs.dumps(sent) == fobs.dumps(refusal)
+
+
+def commit(context: JobContext, step: str = STEP) -> None:
+    with context.site.ledger() as ledger:
+        ledger.commit(context.job_id, step)
+
+
+def update(**changes: Any) -> Sealed:
+    return replace(Sealed(ReplyKind.UPDATE, 1, STEP, UPDATE), **changes)
+
+
+def shareable(**content: Any) -> Shareable:
+    made = Shareable()
+    made.update(content)
+    return made
+
+
+def with_key(name: str) -> SealedResult:
+    made = SealedResult(update())
+    made[name] = "something"
+    return made
+
+
+class Hostile:
+    """A value that fails whatever is done with it."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("a secret of the data")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        raise RuntimeError("a secret of the data")
+
+
+NEVER_PASS: dict[str, Callable[[], Any]] = {
+    "None": lambda: None,
+    "plain shareable": lambda: shareable(weights=[1.0, 2.0]),
+    "our key, not from us": lambda: shareable(**{PAYLOAD_KEY: b"ALM1 raw data"}),
+    "DXO": lambda: DXO(DataKind.WEIGHTS, data={"w": np.ones(3)}).to_shareable(),
+    "FLARE's error reply": lambda: make_reply(ReturnCode.EXECUTION_EXCEPTION),
+    "unsafe job": lambda: make_reply(ReturnCode.UNSAFE_JOB),
+    "extra key": lambda: with_key("metrics"),
+    "key of the payload": lambda: with_key(PAYLOAD_KEY),
+    "uncommitted update": lambda: SealedResult(update()),
+    "uncommitted release": lambda: SealedResult(Sealed(ReplyKind.RELEASE, 3, "accuracy", b"\0" * 16)),
+    "no step": lambda: SealedResult(update(step="")),
+    "unknown step": lambda: SealedResult(update(step="train-9999")),
+    "step is no text": lambda: SealedResult(update(step=Hostile())),
+    "kind is a number": lambda: SealedResult(update(kind=2)),
+    "kind is text": lambda: SealedResult(update(kind="UPDATE")),
+    "kind is hostile": lambda: SealedResult(update(kind=Hostile())),
+    "refusal with an array": lambda: SealedResult(Sealed(ReplyKind.REFUSAL, 0, "", np.arange(9))),
+    "refusal with text": lambda: SealedResult(Sealed(ReplyKind.REFUSAL, 0, "", b"the reason is a record")),
+    "refusal with a round": lambda: SealedResult(Sealed(ReplyKind.REFUSAL, 77, "", b"")),
+    "short consent": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", b"\1")),
+    "long consent": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", b"\1" * (CONSENT_BYTES + 1))),
+    "consent that is an array": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", np.zeros(CONSENT_BYTES, np.uint8))),
+    "consent that is a bytearray": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", bytearray(CONSENT_BYTES))),
+    "consent that is hostile": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", Hostile())),
+    "negative round": lambda: SealedResult(Sealed(ReplyKind.SETUP, -1, "", b"\1" * CONSENT_BYTES)),
+    "huge round": lambda: SealedResult(Sealed(ReplyKind.SETUP, 2**31, "", b"\1" * CONSENT_BYTES)),
+    "round is a float": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0.5, "", b"\1" * CONSENT_BYTES)),
+    "model of a wrong length": lambda: SealedResult(Sealed(ReplyKind.MODEL, 3, "", b"\0" * (8 * DIMENSION + 8))),
+}
+
+
+@pytest.mark.parametrize("name", NEVER_PASS)
+@pytest.mark.parametrize("chain", [FILTERS, FILTERS[1:], FILTERS[2:]], ids=["all", "no budget", "egress alone"])
+def test_always_the_one_refusal(name: str, chain: tuple[type[Filter], ...], fl_ctx: FLContext) -> None:
+    assert is_the_refusal(run(NEVER_PASS[name](), fl_ctx, chain))
+
+
+@pytest.mark.parametrize("name", NEVER_PASS)
+@pytest.mark.parametrize("kind", FILTERS)
+def test_no_filter_raises_and_each_gives_what_the_next_takes(name: str, kind: type[Filter], fl_ctx: FLContext) -> None:
+    result = kind().process(NEVER_PASS[name](), fl_ctx)
+    assert type(result) is (Shareable if kind is EgressFilter else SealedResult)
+
+
+@pytest.mark.parametrize("name", NEVER_PASS)
+def test_what_is_logged_does_not_depend_on_data(name: str, fl_ctx: FLContext, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        run(NEVER_PASS[name](), fl_ctx)
+    assert "secret" not in caplog.text
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+def test_results_of_filters_out_of_order_do_not_pass(context: JobContext, fl_ctx: FLContext) -> None:
+    commit(context)
+    assert not is_the_refusal(run(SealedResult(update()), fl_ctx))
+    for chain in ((BudgetFilter, EgressFilter), (ProtectionFilter, BudgetFilter, EgressFilter)):
+        assert is_the_refusal(run(SealedResult(update()), fl_ctx, chain)), chain
+    backwards = run(SealedResult(update()), fl_ctx, FILTERS[::-1])
+    assert unseal(backwards) == REFUSED  # and as it is sealed, it cannot be sent either
+
+
+class TestBudget:
+    def test_an_update_passes_after_its_commit_and_not_before(self, context: JobContext, fl_ctx: FLContext) -> None:
+        assert is_the_refusal(run(SealedResult(update()), fl_ctx))
+        commit(context)
+        sent = run(SealedResult(update()), fl_ctx)
+        reply = decode_reply(sent[PAYLOAD_KEY])
+        assert (reply.kind, reply.round) == (ReplyKind.UPDATE, 1)
+        assert np.array_equal(context.scheme.open(context.scheme.combine([reply.body]), 1), UPDATE)
+        assert set(sent) == {PAYLOAD_KEY, "__headers__"}
+
+    def test_a_commit_of_another_step_does_not_count(self, context: JobContext, fl_ctx: FLContext) -> None:
+        commit(context)
+        assert is_the_refusal(run(SealedResult(update(round=2, step="train-0002")), fl_ctx))
+
+    def test_a_commit_of_another_job_does_not_count(
+        self, context: JobContext, pki: Pki, tmp_path: Path, known: Callable[[JobContext], FLContext]
+    ) -> None:
+        commit(context)
+        other = replace(make_context(tmp_path / "other", pki), site=context.site)
+        assert is_the_refusal(run(SealedResult(update()), known(other)))
+
+    def test_a_release_passes_after_its_commit(self, context: JobContext, fl_ctx: FLContext) -> None:
+        release = SealedResult(Sealed(ReplyKind.RELEASE, 3, "accuracy", b"\7" * 16))
+        commit(context, "accuracy")
+        assert decode_reply(run(release, fl_ctx)[PAYLOAD_KEY]).body == b"\7" * 16
+
+    def test_the_ledger_is_asked_each_time(self, context: JobContext, fl_ctx: FLContext) -> None:
+        commit(context)
+        assert not is_the_refusal(run(SealedResult(update()), fl_ctx))
+        context.site.folder.joinpath("ledger", "ledger.sqlite").unlink()
+        assert is_the_refusal(run(SealedResult(update()), fl_ctx))
+
+    def test_filters_write_nothing_into_the_ledger(self, context: JobContext, fl_ctx: FLContext) -> None:
+        commit(context)
+        before = head(context)
+        run(SealedResult(update()), fl_ctx)
+        run(SealedResult(update(step="train-0002")), fl_ctx)
+        assert head(context) == before
+
+    def test_the_attack_succeeds_without_this_filter_if_the_flag_is_forged(self, fl_ctx: FLContext) -> None:
+        forged = update(committed=True)
+        sent = run(SealedResult(forged), fl_ctx, FILTERS[1:])
+        assert decode_reply(sent[PAYLOAD_KEY]).kind is ReplyKind.UPDATE  # control off: uncommitted data has left
+        assert is_the_refusal(run(SealedResult(update()), fl_ctx, FILTERS[1:]))  # unless the flag is not forged
+        assert is_the_refusal(run(SealedResult(forged), fl_ctx))  # control on: the flag does not help
+
+    def test_a_model_leaves_only_if_the_policy_releases_it(
+        self, context: JobContext, pki: Pki, tmp_path: Path, known: Callable[[JobContext], FLContext]
+    ) -> None:
+        model = SealedResult(Sealed(ReplyKind.MODEL, 3, "", np.ones(DIMENSION).tobytes()))
+        assert not is_the_refusal(run(model, known(context)))
+        closed = make_context(tmp_path / "closed", pki, release_final_model=False)
+        assert is_the_refusal(run(model, known(closed)))
+
+
+class Broken(PlainScheme):
+    """A scheme that fails, as a missing key or a full memory would make it."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(DIMENSION)
+        self.error = error
+
+    def protect(self, values: Any) -> bytes:
+        raise self.error
+
+
+class Wrong(PlainScheme):
+    """A scheme that gives back what it should not."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(DIMENSION)
+        self.value = value
+
+    def protect(self, values: Any) -> Any:
+        return self.value
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        Broken(RuntimeError("record 17")),
+        Broken(MemoryError()),
+        Broken(ZeroDivisionError()),
+        Broken(ReferenceError()),
+        Wrong(UPDATE),
+        Wrong(None),
+        Wrong(b""),
+        Wrong(b"\0" * 10_000),
+        Wrong("text"),
+        Wrong(bytearray(PlainScheme(DIMENSION).message_bytes)),
+    ],
+)
+def test_failures_of_the_scheme_are_the_refusal(
+    scheme: PlainScheme, context: JobContext, known: Callable[[JobContext], FLContext], caplog: pytest.LogCaptureFixture
+) -> None:
+    commit(context)
+    assert is_the_refusal(run(SealedResult(update()), known(replace(context, scheme=scheme))))
+    assert "record 17" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\0" * PlainScheme(DIMENSION).message_bytes,
+        UPDATE.astype(np.float64),
+        UPDATE.astype(np.int32),
+        np.zeros(DIMENSION + 1, np.int64),
+        np.zeros((1, DIMENSION), np.int64),
+        [0, 1, 2],
+        None,
+    ],
+)
+def test_committed_updates_of_a_wrong_form_do_not_leave(body: Any, context: JobContext, fl_ctx: FLContext) -> None:
+    commit(context)
+    assert is_the_refusal(run(SealedResult(update(body=body)), fl_ctx))
+
+
+def test_a_job_that_this_process_does_not_know(caplog: pytest.LogCaptureFixture) -> None:
+    assert is_the_refusal(run(SealedResult(update()), fl_context("unknown")))
+    assert is_the_refusal(run(SealedResult(update()), FLContext()))
+
+
+def test_every_kind_of_reply_has_one_length(context: JobContext) -> None:
+    assert {kind: expected_body_bytes(kind, context) for kind in ReplyKind} == {
+        ReplyKind.REFUSAL: 0,
+        ReplyKind.SETUP: CONSENT_BYTES,
+        ReplyKind.UPDATE: context.scheme.message_bytes,
+        ReplyKind.RELEASE: 16,
+        ReplyKind.MODEL: 8 * DIMENSION,
+    }
+
+
+def test_all_of_an_honest_job_passes(context: JobContext, fl_ctx: FLContext) -> None:
+    driver = Driver(context)
+    answers = [driver.set_up(), driver.train(1), driver.train(2), driver.release()]
+    driver.consents = {"cleveland": answers[0].body.hex()}
+    kinds = [decode_reply(run(SealedResult(sealed), fl_ctx)[PAYLOAD_KEY]).kind for sealed in answers]
+    assert kinds == [ReplyKind.SETUP, ReplyKind.UPDATE, ReplyKind.UPDATE, ReplyKind.RELEASE]
+
+
+def test_filters_leave_the_executors_refusal_alone(fl_ctx: FLContext) -> None:
+    assert unseal(BudgetFilter().process(SealedResult(REFUSED), fl_ctx)) == REFUSED
+    assert is_the_refusal(run(SealedResult(REFUSED), fl_ctx))
+
+
+def test_the_ledgers_class_is_the_real_one(context: JobContext) -> None:
+    with context.site.ledger() as ledger:
+        assert type(ledger) is Ledger
