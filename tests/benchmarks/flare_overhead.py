@@ -11,7 +11,7 @@ same length, with a script that returns what it was sent. Times are read from th
   process start, set-up, the model, the end. `job_fixed_s_heart` is that of the heart job less its rounds; the
   noise calibration and the first round's warm-up are in it. In stock it is that of a job less its rounds.
 - `job_cpu_s` is the processor time of all processes of the federation from submit to FINISHED, rounds and all;
-  it depends less on what else the machine does.
+  it depends less on what else the machine does. What our sites import at their own start is not in it.
 """
 
 import shutil

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from almoner.errors import AlmonerError
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 EXIT_ERROR = 2
 
@@ -31,7 +31,7 @@ def run_or_exit(command: Callable[[], None]) -> None:
     try:
         command()
     except AlmonerError as error:
-        errors.print(f"error: {error}", markup=False)
+        errors.print(f"error: {error}")
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
         errors.print("interrupted")

@@ -49,7 +49,7 @@ def demo_command(
         _say(5, "what came out")
         console.print(model_table(consortium, spec, result))
         for line in release_lines(spec, result):
-            console.print(f"  {line}", markup=False)
+            console.print(f"  {line}")
         console.print(account_table(consortium, spec))
         _say(6, "three jobs that must fail, and what their submitters read")
         _refuse_greedy(consortium, spec, lead)
@@ -62,7 +62,7 @@ def demo_command(
 
 def _say(number: int, text: str) -> None:
     """Print a step's heading."""
-    console.print(f"[bold]{number}. {text}[/bold]")
+    console.print(f"{number}. {text}", style="bold")
 
 
 def _prepare(root: Path, build: Path) -> ProvisionedConsortium:
@@ -93,7 +93,7 @@ def _user_with_role(consortium: ProvisionedConsortium, role: str) -> str:
 def _run_job(consortium: ProvisionedConsortium, spec: JobSpec, lead: str) -> JobResult:
     """Plan, submit, follow and fetch the main job."""
     for decision in plan_job(spec, consortium.declarations, consortium.root):
-        console.print(f"  plan: {decision.render()}", markup=False)
+        console.print(f"  plan: {decision.render()}")
     with open_session(consortium.user_kit(lead), spec.study) as session:
         job_id = session.submit(export_job(spec, consortium.declarations, consortium.root / "jobs"))
         console.print(f"  job {job_id}")
@@ -109,20 +109,20 @@ def _submit_refused(consortium: ProvisionedConsortium, study: str, user: str, fo
         try:
             job_id = session.submit(folder)
         except FederationError as error:
-            console.print(f"  {error}", markup=False)
+            console.print(f"  {error}")
             return
         report: JobReport = session.follow(job_id, lambda progress: None, JOB_TIMEOUT_SECONDS)
     console.print(f"  {report.status}")
     for answer in report.answers.values():
         if answer != "OK":
-            console.print("    " + answer.replace("\n", "\n    "), markup=False)
+            console.print("    " + answer.replace("\n", "\n    "))
     if report.completed:
         raise FederationError(f"job {job_id} should have been refused, but completed")
 
 
 def _refuse_greedy(consortium: ProvisionedConsortium, spec: JobSpec, lead: str) -> None:
     """Ask for more ε than is left."""
-    console.print(f"[bold]a. {lead} asks for ε={GREEDY_EPSILON:g} after the first job[/bold]")
+    console.print(f"a. {lead} asks for ε={GREEDY_EPSILON:g} after the first job", style="bold")
     privacy = spec.privacy.model_copy(update={"target_epsilon": GREEDY_EPSILON})
     greedy = spec.model_copy(update={"name": "heart-greedy", "privacy": privacy})
     folder = export_job(greedy, consortium.declarations, consortium.root / "jobs")
@@ -131,7 +131,7 @@ def _refuse_greedy(consortium: ProvisionedConsortium, spec: JobSpec, lead: str) 
 
 def _refuse_edited(consortium: ProvisionedConsortium, spec: JobSpec, lead: str) -> None:
     """Edit the exported folder: once the client's configuration, once with code of its own beside it."""
-    console.print("[bold]b. the exported folder is edited: a filter of the job's own, then a custom/ folder[/bold]")
+    console.print("b. the exported folder is edited: a filter of the job's own, then a custom/ folder", style="bold")
     folder = export_job(spec, consortium.declarations, consortium.root / "jobs")
     path = folder / "app" / "config" / "config_fed_client.json"
     config: dict[str, Any] = json.loads(path.read_bytes())
@@ -148,6 +148,6 @@ def _refuse_edited(consortium: ProvisionedConsortium, spec: JobSpec, lead: str) 
 def _refuse_trainee(consortium: ProvisionedConsortium, spec: JobSpec) -> None:
     """Submit as a user whom FLARE lets submit, but no policy admits."""
     trainee = _user_with_role(consortium, "trainee")
-    console.print(f"[bold]c. {trainee} submits: FLARE lets trainees submit, no policy admits them[/bold]")
+    console.print(f"c. {trainee} submits: FLARE lets trainees submit, no policy admits them", style="bold")
     folder = export_job(spec, consortium.declarations, consortium.root / "jobs")
     _submit_refused(consortium, spec.study, trainee, folder)

@@ -47,7 +47,7 @@ def plan_command(
         print_json([decision.model_dump(mode="json") for decision in decisions])
     else:
         for decision in decisions:
-            console.print(decision.render(), markup=False)
+            console.print(decision.render())
         if decisions and spec.rounds:
             console.print(f"noise multiplier {decisions[0].noise_multiplier:.3f}, {spec.num_steps} steps a site")
     if any(decision.verdict == "refused" for decision in decisions):
@@ -118,7 +118,7 @@ def list_command(
         print_json([report.__dict__ for report in reports])
         return
     for report in reports:
-        console.print(f"{report.job_id}  {report.name}  {report.status}", markup=False)
+        console.print(f"{report.job_id}  {report.name}  {report.status}")
 
 
 @app.command("result")
@@ -157,6 +157,6 @@ def _finish(report: JobReport) -> None:
     console.print(f"{report.job_id}: {report.status}")
     for answer in report.answers.values():
         if answer != "OK":
-            console.print(answer, markup=False)
+            console.print(answer)
     if not report.completed:
         raise typer.Exit(1)

@@ -53,7 +53,7 @@ def show_command(
         )
     console.print(table)
     for entry in entries:
-        console.print(f"{entry['seq']:>6}  {entry['time']}  {entry['kind']:<10} {entry['summary']}", markup=False)
+        console.print(f"{entry['seq']:>6}  {entry['time']}  {entry['kind']:<10} {entry['summary']}")
     console.print(f"head {sequence} {head}")
 
 

@@ -51,11 +51,14 @@ def run(kit: Path) -> int:
     from almoner.flare.job_forks import start_helper
 
     start_helper()
-
     if kind == "server":
         from nvflare.private.fed.app.server import server_train as flare_main
     else:
         from nvflare.private.fed.app.client import client_train as flare_main
+
+        from almoner.flare import gate
+
+        gate.install("parent")
     sys.argv = [f"almoner-{kind}", *arguments]
     args = flare_main.parse_arguments()
     code = MainProcessMonitor.run(main_func=flare_main.main, run_dir=args.workspace, args=args)

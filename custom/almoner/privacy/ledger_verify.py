@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from almoner.errors import LedgerError, PolicyViolation
-from almoner.privacy.budget import RenyiFilter, charge_of
+from almoner.privacy.budget import CHARGE_GRID, RenyiFilter, charge_of
 from almoner.privacy.ledger_entries import (
     FIRST_PREVIOUS,
     AccountOpened,
@@ -27,7 +27,7 @@ from almoner.privacy.ledger_tables import AccountState, read_accounts, step_rows
 from almoner.schema.base import Model
 
 CHARGE_TOLERANCE = 1e-9
-"""How far a recorded charge may be from today's arithmetic: another machine's logarithms differ by less."""
+"""How far, relative, a recorded charge may be from today's arithmetic: machines differ in last digits only."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class _Replay:
         )
         for step in reserved.steps:
             honest = charge_of(step.events, account.filter.order)
-            close = abs(step.charge - honest) <= CHARGE_TOLERANCE * max(1.0, step.charge)
+            close = abs(step.charge - honest) <= CHARGE_TOLERANCE * step.charge + CHARGE_GRID
             self._require(close, f"the charge of step {step.step} does not follow from its events")
         self._require(
             account.filter.fits(account.spent, reserved.charge), f"account {reserved.population} is over its cap"

@@ -1,6 +1,10 @@
-"""Properties have no deadline: the machine is shared."""
+"""A shell for the tests of the command line."""
 
-from hypothesis import settings
+import pytest
+from cli_cases import Shell
 
-settings.register_profile("almoner", deadline=None)
-settings.load_profile("almoner")
+
+@pytest.fixture
+def almoner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.setenv("COLUMNS", "200")
+    return Shell(monkeypatch, capsys)

@@ -39,6 +39,7 @@ from almoner.workloads.base import Workload
 DECLARATIONS: Declarations = load_declarations(Path(__file__).resolve().parents[3])
 SITES = DECLARATIONS.consortium.sites
 DIMENSION = 3
+JOB_ID = str(uuid.UUID(int=7))
 
 SPEC = JobSpec(
     schema_version=1,
@@ -126,7 +127,7 @@ class Pki:
 
 
 def make_context(
-    folder: Path, pki: Pki, spec: JobSpec = SPEC, site: str = "cleveland", job_id: str | None = None, **policy: Any
+    folder: Path, pki: Pki, spec: JobSpec = SPEC, site: str = "cleveland", job_id: str = JOB_ID, **policy: Any
 ) -> JobContext:
     """Return a site's context of an admitted, started job, with a ledger of its own in the folder."""
     kit = folder / "kit"
@@ -143,7 +144,7 @@ def make_context(
     )
     sizes = DECLARATIONS.nominal_records("cardiology", SITES)
     context = JobContext(
-        job_id=job_id or str(uuid.uuid4()),
+        job_id=job_id,
         site=files,
         envelope=made,
         envelope_digest=digest(made),

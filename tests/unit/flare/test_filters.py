@@ -1,6 +1,7 @@
 """The filter chain: one refusal for everything that is not exactly right, and nothing uncommitted leaves."""
 
 import logging
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -173,7 +174,7 @@ class TestBudget:
         self, context: JobContext, pki: Pki, tmp_path: Path, known: Callable[[JobContext], FLContext]
     ) -> None:
         commit(context)
-        other = replace(make_context(tmp_path / "other", pki), site=context.site)
+        other = replace(make_context(tmp_path / "other", pki, job_id=str(uuid.uuid4())), site=context.site)
         assert is_the_refusal(run(SealedResult(update()), known(other)))
 
     def test_a_release_passes_after_its_commit(self, context: JobContext, fl_ctx: FLContext) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,14 @@ from almoner.release.accuracy import RELEASE_BYTES
 from almoner.schema.job import JobSpec
 
 
+@cache
+def signed(key: Path, site: str, envelope_digest: str, job_id: str, consents: bool) -> str:
+    """Reading a key takes 40 ms, and most tests have one job."""
+    return sign_consent(key.read_bytes(), site, envelope_digest, job_id, consents).hex()
+
+
 def consent_of(context: JobContext, pki: Pki, site: str, consents: bool = True, job_id: str | None = None) -> str:
-    key = pki.key(site).read_bytes()
-    return sign_consent(key, site, context.envelope_digest, job_id or context.job_id, consents).hex()
+    return signed(pki.key(site), site, context.envelope_digest, job_id or context.job_id, consents)
 
 
 STATES = ("new", "ready", "trained 1", "trained 2", "released", "done")
@@ -304,7 +310,7 @@ class TestTotals:
 
     def test_two_sites_reach_bit_identical_weights(self, tmp_path: Path, pki: Pki) -> None:
         long = SPEC.model_copy(update={"rounds": 5, "releases": ()})
-        contexts = [make_context(tmp_path / site, pki, long, site=site, job_id="0" * 8 + "-0000-0000-0000-" + "0" * 12)
+        contexts = [make_context(tmp_path / site, pki, long, site=site)
                     for site in PAIR]  # fmt: skip
         contexts[1].workload.offset = 0.3  # type: ignore[attr-defined] # other data
         jobs = [SiteJob(context) for context in contexts]

@@ -30,9 +30,9 @@ def test_the_grid_rounds_epsilon_up(epsilon: float) -> None:
 @settings(deadline=None)
 @given(sigmas, probs, st.sampled_from([2, 6, 8, 18, 64]))
 def test_the_grid_costs_less_than_a_tenth_of_a_percent(sigma: float, q: float, order: int) -> None:
-    # 1e-8 in σ can move a charge by at most 2·(α/σ)²·1e-8 relative, in the steepest part of the curve
+    # 1e-15: below it the library's rounding, which the charge takes when it is above the truth, is larger
     nudged = gaussian(sigma * (1 - 1e-8), min(1.0, q * (1 + 1e-8)))
-    assert rdp(nudged, order) <= 1.001 * rdp(gaussian(sigma, q), order)
+    assert rdp(nudged, order) <= 1.001 * rdp(gaussian(sigma, q), order) + 1e-15
 
 
 def test_calibrated_noise_is_on_the_grid_already() -> None:

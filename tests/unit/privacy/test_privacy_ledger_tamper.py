@@ -169,6 +169,7 @@ LIES: dict[str, tuple[str, Edit]] = {
     "cheaper than its events": ("does not follow from", lambda e: e[2]["payload"]["steps"][1].update(charge=0.0)),
     "dearer than its events": ("does not follow from", lambda e: e[2]["payload"]["steps"][1].update(charge=1.0)),
     "more noise than charged": ("does not follow from", lambda e: _events_of(e[2]).update(sampling_prob=0.6)),
+    "no noise at all": ("does not follow from", lambda e: _events_of(e[2]).update(noise_multiplier=1e-9)),
     "over the cap": ("over its cap", lambda e: e[1]["payload"]["account"].update(epsilon_cap=1.31)),
     "started twice": ("is started", lambda e: e.insert(6, dict(e[5]))),
     "another folder started": ("tree digest", lambda e: e[5]["payload"].update(tree_digest="c" * 64)),

@@ -54,11 +54,11 @@ def test_never_below_dp_accounting_and_equal_where_it_is_exact(sigma: float, q: 
 
 
 def test_a_tiny_charge_keeps_its_digits_where_the_library_loses_them() -> None:
-    sigma, q, order = 100.0, 1e-9, 6
+    sigma, q, order = 100.0, 1e-9, 18
     truth = order * q**2 * math.expm1(1 / sigma**2) / 2  # the quadratic term; the others are 1e-9 of it
     library = float(RdpAccountant(orders=[order]).compose(PoissonSampledDpEvent(q, GaussianDpEvent(sigma))).rdp[0])
     assert rdp(gaussian(sigma, q), order) >= truth * (1 - 1e-6)
-    assert abs(library / truth - 1) > 1e-5  # the control: the library alone would be off
+    assert library < 0.999 * truth  # the control: the library alone would undercharge
 
 
 @settings(deadline=None)
@@ -71,9 +71,10 @@ def test_count_multiplies(sigma: float, q: float, order: int, count: int) -> Non
 @given(sigmas, probs, orders)
 def test_more_noise_and_less_sampling_never_cost_more(sigma: float, q: float, order: int) -> None:
     cost = rdp(gaussian(sigma, q), order)
-    assert rdp(gaussian(sigma * 1.01, q), order) <= cost
-    assert rdp(gaussian(sigma, q * 0.99), order) <= cost
-    assert rdp(gaussian(sigma, q), order + 1) >= cost * (1 - 1e-12)
+    rounding = 1e-15  # dp_accounting's, in charges that small
+    assert rdp(gaussian(sigma * 1.01, q), order) <= cost + rounding
+    assert rdp(gaussian(sigma, q * 0.99), order) <= cost + rounding
+    assert rdp(gaussian(sigma, q), order + 1) >= cost * (1 - 1e-12) - rounding
 
 
 @settings(deadline=None)
