@@ -36,6 +36,8 @@ class Attacker:
             request.set_header(name, value)
         with open_session(self.consortium.user_kit(LEAD), "cardiology") as session:
             cell = session._session.api.cell
+            cell.core_cell.in_filter_reg.reg.clear()  # an attacker does not ask for authenticated replies
+            cell.core_cell.in_reply_filter_reg.reg.clear()
             reply = cell.send_request(
                 target=SITE, channel="admin", topic="admin", request=new_cell_message({}, request), timeout=8.0
             )

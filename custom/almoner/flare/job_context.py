@@ -14,7 +14,7 @@ from almoner.encryption.plain import PlainScheme
 from almoner.encryption.scheme import ProtectionScheme
 from almoner.errors import ProtocolError
 from almoner.flare.site_files import SiteFiles, load_site_files
-from almoner.privacy.plan import JobPlan, job_events
+from almoner.privacy.plan import JobPlan
 from almoner.provision import names
 from almoner.schema.base import digest
 from almoner.schema.documents import load_document
@@ -33,6 +33,7 @@ class JobContext:
     """One admitted job at one site.
 
     Args:
+        plan: what the ledger has reserved for the job, noise included; nothing is calibrated anew.
         nominal_records: declared public size of the data set at each site of the job, in roster order.
         grid: the integer grid that all sites of the job share.
         scheme: the protection that the JobSpec names, with this site's key where it has one.
@@ -82,7 +83,8 @@ def _load(workspace: Workspace, job_id: str) -> JobContext:
     site = load_site_files(workspace)
     envelope = read_envelope(Path(workspace.get_app_config_dir(job_id)))
     task = workload(envelope.spec.workload)
-    plan = job_events(envelope.spec)
+    with site.ledger() as ledger:
+        plan = JobPlan.of_steps(ledger.reserved_steps(job_id))
     sizes = _sizes(site, envelope)
     return JobContext(
         job_id=job_id,

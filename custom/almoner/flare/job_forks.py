@@ -3,7 +3,8 @@
 A stock job process spends most of its start importing FLARE, torch and Opacus. Here a helper process, which
 Python's `multiprocessing` calls a fork server, imports `job_process` when the server or site starts, and forks
 for each job. The helper runs nothing else: it has no threads, no connections, no keys and no data, so a fork
-of it has none either; every random generator is seeded after the fork, from the operating system.
+of it has none either. All noise, sampling and keys are drawn from generators that are seeded by the operating
+system after the fork; the global generators of numpy and torch, which forks share, are used for none of them.
 """
 
 import multiprocessing

@@ -28,9 +28,10 @@ from almoner.privacy import ledger_transitions as transitions
 from almoner.privacy.ledger_chain import append, append_model, read_entries, read_site
 from almoner.privacy.ledger_entries import Created, Entry, recorded, validated
 from almoner.privacy.ledger_schema import LEDGER_VERSION, creation, transaction
-from almoner.privacy.ledger_tables import AccountState, JobState, find_step, read_accounts, read_open_jobs
+from almoner.privacy.ledger_tables import AccountState, JobState, find_step, read_accounts, read_open_jobs, read_plan
 from almoner.privacy.ledger_transitions import Reservation
 from almoner.privacy.ledger_verify import VerifyReport, verify_chain
+from almoner.privacy.plan import PlannedStep
 from almoner.schema.base import Model
 from almoner.schema.policy import Account
 from almoner.schema.receipt import PrivacyReceipt
@@ -166,6 +167,16 @@ class Ledger:
         """
         with self._transaction(write=False) as connection:
             return transitions.known_job(connection, job_id)
+
+    def reserved_steps(self, job_id: str) -> tuple[PlannedStep, ...]:
+        """Return the steps that were set aside for a job, in order, with the events that each may realise.
+
+        Raises:
+            LedgerError: when the job has no reservation.
+        """
+        with self._transaction(write=False) as connection:
+            transitions.known_job(connection, job_id)
+            return read_plan(connection, job_id)
 
     def open_jobs(self) -> tuple[JobState, ...]:
         """Return the jobs that are reserved or started, not settled."""

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from almoner.privacy.budget import RenyiFilter
 from almoner.privacy.ledger_entries import Reserved
+from almoner.privacy.plan import PlannedStep
 from almoner.schema.base import Model, NeighboringRelation, canonical_json
 from almoner.schema.policy import Account
 from almoner.schema.receipt import PrivacyEvent
@@ -178,6 +179,13 @@ def find_step(connection: sqlite3.Connection, job_id: str, step: str) -> StepSta
     query = "SELECT position, events, charge, committed FROM steps WHERE job_id = ? AND step = ?"
     row = connection.execute(query, (job_id, step)).fetchone()
     return None if row is None else StepState(row[0], _EVENTS.validate_json(row[1]), row[2], bool(row[3]))
+
+
+def read_plan(connection: sqlite3.Connection, job_id: str) -> tuple[PlannedStep, ...]:
+    """Return all steps of a reservation, in order."""
+    query = "SELECT step, events FROM steps WHERE job_id = ? ORDER BY position"
+    rows = connection.execute(query, (job_id,)).fetchall()
+    return tuple(PlannedStep(key, _EVENTS.validate_json(events)) for key, events in rows)
 
 
 def last_position(connection: sqlite3.Connection, job_id: str) -> int:

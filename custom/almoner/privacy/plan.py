@@ -10,7 +10,7 @@ from almoner.privacy.calibration import MIN_TICKS, TICKS, calibrate_noise, small
 from almoner.privacy.events import group_events
 from almoner.privacy.pld import pld_epsilon
 from almoner.schema.job import JobSpec
-from almoner.schema.receipt import PrivacyEvent, PureRelease
+from almoner.schema.receipt import PrivacyEvent, PureRelease, SampledGaussian
 
 MAX_TARGET_HUNDREDTHS = 100_00
 """The largest target ε that the schema allows, 100, in hundredths."""
@@ -40,6 +40,14 @@ class JobPlan:
 
     noise_multiplier: float
     steps: tuple[PlannedStep, ...]
+
+    @classmethod
+    def of_steps(cls, steps: tuple[PlannedStep, ...]) -> "JobPlan":
+        """Return the plan that reserved steps are, with the noise that their training events state."""
+        sigmas = [
+            event.noise_multiplier for step in steps for event in step.events if isinstance(event, SampledGaussian)
+        ]
+        return cls(sigmas[0] if sigmas else 0.0, steps)
 
     @property
     def all_events(self) -> tuple[PrivacyEvent, ...]:

@@ -11,6 +11,7 @@ from almoner.encryption.bfv_key import BfvKey
 from almoner.encryption.bfv_parameters import COEFF_MODULUS_BITS, POLY_MODULUS_DEGREE, context, parameters_id
 from almoner.encryption.message import HEADER_BYTES
 from almoner.encryption.packing import FIELD_BITS, VALUES_PER_CHUNK
+from almoner.encryption.plain import PlainScheme
 from almoner.encryption.scheme import MAX_ADDENDS, VALUE_BOUND
 from almoner.encryption.seal_files import Workspace
 from almoner.encryption.seal_frames import frames
@@ -47,7 +48,10 @@ def test_noise_of_the_most_addends_leaves_room():
     assert seal.Decryptor(context(), secret).invariant_noise_budget(cipher) >= 3
 
 
-def test_the_server_holds_no_key():
+@pytest.mark.threat("T-12")
+def test_the_server_reads_plain_messages_and_holds_no_key_for_encrypted_ones():
+    plain = PlainScheme(len(ONES))
+    assert np.array_equal(plain.open(plain.combine([plain.protect(ONES)]), 1), ONES)
     for act in (lambda: SERVER.protect(ONES), lambda: SERVER.open(SERVER.combine([SITE.protect(ONES)]), 1)):
         with pytest.raises(ProtocolError, match="holds no key"):
             act()

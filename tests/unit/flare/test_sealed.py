@@ -37,6 +37,7 @@ SEALED = [
 ]
 
 
+@pytest.mark.threat("T-05")
 @pytest.mark.parametrize("sealed", SEALED)
 @pytest.mark.parametrize("automatic", [True, False])
 def test_a_sealed_result_cannot_be_serialised(sealed: Sealed, automatic: bool) -> None:

@@ -433,3 +433,11 @@ def test_a_budget_is_the_same_for_any_split_into_jobs(ledger: Ledger) -> None:
     for number in range(2, 9):
         ledger.reserve(reservation(number, steps(1)))
     assert ledger.account(POPULATION).rdp_spent == one
+
+
+def test_reserved_steps_are_those_of_the_reservation(ledger: Ledger) -> None:
+    planned = (*steps(2), PlannedStep("accuracy", (pure(),)))
+    ledger.reserve(reservation(1, planned))
+    assert ledger.reserved_steps(job_id(1)) == planned
+    with pytest.raises(LedgerError, match="no reservation"):
+        ledger.reserved_steps(job_id(2))

@@ -48,6 +48,7 @@ def _reserve_until_full(barrier: Any, pipe: Connection, worker: int, path: Path)
     pipe.send(won)
 
 
+@pytest.mark.threat("T-04")
 def test_processes_that_fight_for_the_last_of_an_account_never_exceed_it(ledger: Ledger) -> None:
     ledger.reserve(reservation(90_000, steps(1)))
     one = ledger.account(POPULATION).rdp_spent

@@ -71,6 +71,7 @@ def rehash(path: Path, edit: Callable[[list[dict[str, Any]]], None]) -> None:
             previous = digest
 
 
+@pytest.mark.threat("T-08")
 @pytest.mark.parametrize("column", ["payload", "hash", "previous", "kind", "time"])
 def test_every_flipped_byte_is_found_at_its_entry(book: Ledger, column: str) -> None:
     """Every byte of the columns, one bit each; verified inside the attacker's own transaction, for speed."""
@@ -89,6 +90,7 @@ def test_every_flipped_byte_is_found_at_its_entry(book: Ledger, column: str) -> 
     book.verify()  # everything was put back
 
 
+@pytest.mark.threat("T-08")
 @pytest.mark.parametrize(
     ("statements", "where"),
     [

@@ -8,7 +8,7 @@ from privacy_cases import gaussian, pure
 
 from almoner.privacy.budget import charge_of, open_filter
 from almoner.privacy.calibration import calibrate_noise
-from almoner.privacy.plan import PlannedStep, job_events, largest_target_epsilon
+from almoner.privacy.plan import JobPlan, PlannedStep, job_events, largest_target_epsilon
 from almoner.schema.job import JobSpec
 
 
@@ -117,3 +117,9 @@ def test_a_job_that_does_not_train_has_no_target() -> None:
 
 def test_plenty_of_budget_ends_at_the_schemas_maximum() -> None:
     assert largest_target_epsilon(spec(rounds=1, releases=()), 1e6, 6) == 100.0
+
+
+def test_a_plan_of_reserved_steps_is_the_plan(heart_spec: JobSpec) -> None:
+    plan = job_events(heart_spec)
+    assert JobPlan.of_steps(plan.steps) == plan
+    assert JobPlan.of_steps(()) == JobPlan(0.0, ())
