@@ -1,6 +1,6 @@
 """What leaves a site in a whole job is the egress policy's list, and nothing else.
 
-A recorder in FLARE's message layer (recorder/sitecustomize.py) writes down every message that any process
+A recorder in FLARE's message layer (hooks/sitecustomize.py) writes down every message that any process
 sends; the job is the main one, with a release and a model.
 """
 
@@ -26,7 +26,7 @@ NOT_IN_EVERY_RUN = {("parent", "task", "quit"), ("job", "return_only", "")}
 """Listed, but sent only at an orderly shutdown, or when the server streams a request."""
 
 WIRE_HEADER_BYTES = 17
-RECORDER = Path(__file__).parent / "recorder"
+HOOKS = Path(__file__).parent / "hooks"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def recording(consortium: ProvisionedConsortium, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def federation(consortium: ProvisionedConsortium, recording: Path) -> Iterator[Federation]:
-    environment = {"ALMONER_TEST_RECORD": str(recording), "PYTHONPATH": str(RECORDER)}
+    environment = {"ALMONER_TEST_RECORD": str(recording), "PYTHONPATH": str(HOOKS)}
     with Federation(consortium, environment) as running:
         running.start(lambda text: None)
         yield running

@@ -19,7 +19,7 @@ from almoner.flare.session import open_session
 
 LEAD = "lead@cleveland.example"
 SITE = "hungary"
-UNGATED = Path(__file__).parent / "ungated"
+UNGATED = {"PYTHONPATH": str(Path(__file__).parent / "hooks"), "ALMONER_TEST_UNGATED": "1"}
 
 
 class Attacker:
@@ -51,7 +51,7 @@ def attacker(
 ) -> Iterator[Attacker]:
     gated = request.param == "gated"
     consortium = make_consortium(root, tmp_path_factory.mktemp(request.param) / "heart")
-    with Federation(consortium, {} if gated else {"PYTHONPATH": str(UNGATED)}) as federation:
+    with Federation(consortium, {} if gated else UNGATED) as federation:
         federation.start_one("server")
         federation.start_one(SITE)
         federation.wait_for_sites((SITE,))

@@ -1,8 +1,12 @@
-"""Test-only: records every message that a FLARE process sends, as JSON lines in $ALMONER_TEST_RECORD.
+"""Test-only: changes FLARE's processes where a test puts this folder on PYTHONPATH and sets a variable.
 
-Python imports this module at start when its folder is on PYTHONPATH. It lets the variable and PYTHONPATH
-pass the site's environment allow-list, so that job processes record too, and wraps the two places that all
-messages go through: `encode_payload` (what is in a message) and `_send_to_endpoint` (where it goes).
+ALMONER_TEST_RECORD=<folder>: writes down every message that a process sends, as JSON lines, by wrapping the
+two places that all messages go through: `encode_payload` (what is in one) and `_send_to_endpoint` (where to).
+
+ALMONER_TEST_UNGATED=1: starts a site without the gate, to show that the attacks on it succeed then.
+
+Python imports this module at start. It lets the variables pass the site's environment allow-list, so that
+job processes are changed too.
 """
 
 import json
@@ -76,17 +80,23 @@ def wrap_environment(module):
     allowed = module.site_environment
 
     def recorded_environment(home, inherited):
-        kept = {name: inherited[name] for name in ("ALMONER_TEST_RECORD", "PYTHONPATH") if name in inherited}
+        names = ("ALMONER_TEST_RECORD", "ALMONER_TEST_UNGATED", "PYTHONPATH")
+        kept = {name: inherited[name] for name in names if name in inherited}
         return allowed(home, inherited) | kept
 
     module.site_environment = recorded_environment
 
 
-WRAPPERS = {
-    "nvflare.fuel.f3.cellnet.core_cell": wrap_core_cell,
-    "nvflare.fuel.f3.cellnet.cell": wrap_cell,
-    "almoner.flare.environment": wrap_environment,
-}
+def open_gate(module):
+    module.install = lambda process: None
+
+
+WRAPPERS = {"almoner.flare.environment": wrap_environment}
+if FOLDER:
+    WRAPPERS["nvflare.fuel.f3.cellnet.core_cell"] = wrap_core_cell
+    WRAPPERS["nvflare.fuel.f3.cellnet.cell"] = wrap_cell
+if os.environ.get("ALMONER_TEST_UNGATED"):
+    WRAPPERS["almoner.flare.gate"] = open_gate
 
 
 class WrappingLoader(Loader):
@@ -113,5 +123,4 @@ class Finder(MetaPathFinder):
         return spec
 
 
-if FOLDER:
-    sys.meta_path.insert(0, Finder())
+sys.meta_path.insert(0, Finder())
