@@ -4,58 +4,76 @@ Each attack is carried out twice on a real federation: with the gate taken out i
 place it gets nothing and changes nothing.
 """
 
-from collections.abc import Iterator
+import contextlib
+import io
+import socket
+import threading
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pytest
-from nvflare.private.admin_defs import Message
+from nvflare.fuel.f3.cellnet.core_cell import TargetMessage
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
 from nvflare.private.defs import new_cell_message
+from tests.integration.attacker import (
+    SITE,
+    UNGATED,
+    Attacker,
+    admin_message,
+    attacking,
+    honest_app,
+    local_intruder,
+)
 from tests.integration.conftest import make_consortium
 
 from almoner.flare.federation import Federation
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.session import open_session
+from almoner.flare.render import new_envelope
+from almoner.flare.site_files import LEDGER
+from almoner.flare.upload import MAX_UNPACKED_BYTES
+from almoner.privacy.ledger import Ledger
+from almoner.schema.job import JobSpec
 
-LEAD = "lead@cleveland.example"
-SITE = "hungary"
-UNGATED = {"PYTHONPATH": str(Path(__file__).parent / "hooks"), "ALMONER_TEST_UNGATED": "1"}
+BOMB_BYTES = 200_000_000
 
 
-class Attacker:
-    """A lead who uses the console's connection to send raw messages to a site."""
-
-    def __init__(self, consortium: ProvisionedConsortium, gated: bool) -> None:
-        self.kit = consortium.site_folder(SITE) / "kit"
-        self.consortium, self.gated = consortium, gated
-
-    def send(self, topic: str, body: object = "", **headers: Any) -> str:
-        """Send one admin message to the site and return what comes back as text."""
-        request = Message(topic=topic, body=body)
-        for name, value in headers.items():
-            request.set_header(name, value)
-        with open_session(self.consortium.user_kit(LEAD), "cardiology") as session:
-            cell = session._session.api.cell
-            cell.core_cell.in_filter_reg.reg.clear()  # an attacker does not ask for authenticated replies
-            cell.core_cell.in_reply_filter_reg.reg.clear()
-            reply = cell.send_request(
-                target=SITE, channel="admin", topic="admin", request=new_cell_message({}, request), timeout=8.0
-            )
-        payload = reply.payload
-        return str(payload.body) if isinstance(payload, Message) else ""
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for temporary files of the federation's processes."""
+    return tmp_path_factory.mktemp("t")
 
 
 @pytest.fixture(scope="module", params=["gated", "ungated"])
 def attacker(
-    request: pytest.FixtureRequest, root: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, root: Path, temporary: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Attacker]:
     gated = request.param == "gated"
     consortium = make_consortium(root, tmp_path_factory.mktemp(request.param) / "heart")
-    with Federation(consortium, {} if gated else UNGATED) as federation:
+    with Federation(consortium, {"TMPDIR": str(temporary)} | ({} if gated else UNGATED)) as federation:
         federation.start_one("server")
         federation.start_one(SITE)
         federation.wait_for_sites((SITE,))
-        yield Attacker(consortium, gated)
+        with attacking(federation, gated) as lead:
+            yield lead
+
+
+@pytest.fixture
+def victim(attacker: Attacker) -> Path:
+    """A folder in the site's workspace."""
+    folder = attacker.kit / f"precious-{uuid.uuid4()}"
+    folder.mkdir()
+    return folder
+
+
+def came_true(what: Callable[[], bool], seconds: float) -> bool:
+    """Poll until something is true, or the time is over."""
+    deadline = time.monotonic() + seconds
+    while not (true := what()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return true
 
 
 @pytest.mark.threat("T-14")
@@ -65,11 +83,9 @@ def test_reading_the_private_key_through_the_shell(attacker: Attacker) -> None:
 
 
 @pytest.mark.threat("T-14")
-def test_deleting_a_folder_of_the_workspace(attacker: Attacker) -> None:
-    folder = attacker.kit / "precious"
-    folder.mkdir()
-    attacker.send("train.delete_run", job_id="precious")
-    assert folder.exists() is attacker.gated
+def test_deleting_a_folder_of_the_workspace(attacker: Attacker, victim: Path) -> None:
+    attacker.send("train.delete_run", job_id=victim.name)
+    assert victim.exists() is attacker.gated
 
 
 @pytest.mark.threat("T-14")
@@ -79,3 +95,124 @@ def test_deleting_a_folder_of_the_workspace(attacker: Attacker) -> None:
 def test_asking_for_the_environment(attacker: Attacker, topic: str) -> None:
     answered = attacker.send(topic) not in ("", "invalid_request")
     assert answered is not attacker.gated
+
+
+@pytest.mark.threat("T-14")
+def test_making_the_site_dial_an_address_of_the_senders_choice(attacker: Attacker) -> None:
+    """The command itself is on the list, and is answered with the gate too: the header alone is refused."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(3.0 if attacker.gated else 20.0)
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        answer = attacker.send("train.check_status", cell_headers={MessageHeaderKey.CONN_URL: url})
+        assert answer not in ("", "invalid_request")
+        try:
+            listener.accept()[0].close()
+            dialled = True
+        except TimeoutError:
+            dialled = False
+    assert dialled is not attacker.gated
+
+
+@pytest.mark.threat("T-14")
+def test_forging_the_senders_name(attacker: Attacker, victim: Path) -> None:
+    """The answer goes to the server, so the attack is judged by what became of the folder."""
+    attacker.origin = "server"
+    try:
+        attacker.raw("admin", "admin", admin_message("train.delete_run", job_id=victim.name), seconds=2.0)
+    finally:
+        attacker.origin = ""
+    assert came_true(lambda: not victim.exists(), 0.5 if attacker.gated else 10.0) is not attacker.gated
+
+
+@pytest.mark.threat("T-14")
+def test_message_inside_a_bulk_message(attacker: Attacker, victim: Path) -> None:
+    """FLARE dispatches the items of a bulk message without the incoming filters of a message."""
+    inner = new_cell_message({}, admin_message("train.delete_run", job_id=victim.name))
+    item = TargetMessage(SITE, "admin", "admin", inner).to_dict()
+    attacker.raw("cellnet.channel", "bulk", [item], seconds=2.0)
+    assert came_true(lambda: not victim.exists(), 2.0 if attacker.gated else 10.0) is not attacker.gated
+
+
+@pytest.mark.threat("T-14")
+def test_local_process_at_the_internal_listener(attacker: Attacker, victim: Path) -> None:
+    """The listener for job processes is clear TCP: any local user is let in, and FLARE takes his commands."""
+    ports = {
+        connection.laddr.port
+        for connection in psutil.Process(attacker.federation._processes[SITE].pid).net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert len(ports) == 1
+    with local_intruder(ports.pop()) as cell:
+        assert came_true(lambda: SITE in cell.agents, 15.0)
+        message = new_cell_message({}, admin_message("train.delete_run", job_id=victim.name))
+        cell.send_request("admin", SITE, "admin", message, timeout=4.0)
+    assert victim.exists() is attacker.gated
+
+
+def zip_bomb() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("config/zeros", "w") as stream:
+        for _ in range(BOMB_BYTES // 1_000_000):
+            stream.write(bytes(1_000_000))
+    return buffer.getvalue()
+
+
+def most_bytes_while(folder: Path, done: threading.Event) -> int:
+    """Return the most that the files of a folder took up at once until something was done."""
+    most = 0
+    while not done.is_set():
+        size = 0
+        for path in folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                size += path.stat().st_size
+        most = max(most, size)
+        done.wait(0.002)
+    return most
+
+
+@pytest.mark.threat("T-11")
+def test_zip_bomb_sent_past_the_server(attacker: Attacker, temporary: Path) -> None:
+    """Without our own processor, FLARE unzips the upload before any deployer is asked."""
+    job_id, done, sizes = str(uuid.uuid4()), threading.Event(), []
+    watcher = threading.Thread(target=lambda: sizes.append(most_bytes_while(temporary, done)))
+    watcher.start()
+    try:
+        answer = attacker.deploy(job_id, zip_bomb(), {"job_id": job_id, "name": "bomb"})
+    finally:
+        done.set()
+        watcher.join()
+    assert not answer.startswith("deployed")
+    assert (sizes[0] > 10 * MAX_UNPACKED_BYTES) is not attacker.gated
+    assert not (attacker.kit / job_id).exists()
+
+
+@pytest.mark.threat("T-01")
+@pytest.mark.threat("T-03")
+def test_deploying_past_the_server(attacker: Attacker, heart_spec: JobSpec, tmp_path: Path) -> None:
+    """The deployer rests on no server: it takes an honest app once, and no app that brings a file of its own.
+
+    It is the same with the gate taken out: `train.deploy` is on the list, and the deployer is what decides.
+    """
+    spec = heart_spec.model_copy(
+        update={"privacy": heart_spec.privacy.model_copy(update={"target_epsilon": 0.05}), "releases": ()}
+    )
+    envelope = new_envelope(spec, attacker.consortium.declarations.consortium.sites)
+    stray, first, second = (str(uuid.uuid4()) for _ in range(3))
+    files, meta = honest_app(envelope, stray)
+    loaded = files | {"config/comm_config.json": b'{"comm_driver_path": "."}', "config/driver.py": b"1"}
+    answer = attacker.deploy(stray, attacker.sign(loaded, tmp_path), meta)
+    assert "config/comm_config.json was added after export" in answer
+    assert "config/driver.py was added after export" in answer
+    assert not (attacker.kit / stray).exists()
+
+    data, ledger = attacker.sign(files, tmp_path), Ledger.open(attacker.kit.parent / LEDGER)
+    assert attacker.deploy(first, data, meta | {"job_id": first}) == f"deployed app to {SITE}"
+    spent, left = ledger.account(f"{SITE}-cardiology"), (attacker.kit / first / "meta.json").read_bytes()
+    assert "envelope.replayed" in attacker.deploy(second, data, meta | {"job_id": second})
+    assert "envelope.replayed" in attacker.deploy(first, data, meta | {"job_id": first, "min_clients": 1})
+    assert not (attacker.kit / second).exists()
+    assert (attacker.kit / first / "meta.json").read_bytes() == left
+    assert ledger.account(f"{SITE}-cardiology") == spent
+    ledger.verify()

@@ -5,6 +5,7 @@ Every error of FLARE becomes one clear line; nothing is retried silently.
 
 import contextlib
 import io
+import logging
 import os
 import tempfile
 import time
@@ -23,6 +24,9 @@ from almoner.errors import FederationError
 from almoner.flare.controller import STATS_GROUP
 
 POLL_SECONDS = 0.5
+logging.getLogger("nvflare").addHandler(logging.NullHandler())
+"""FLARE logs every failed try; users read the one line that an error becomes here."""
+
 _FLARE_ERRORS = (
     api_spec.NoConnection,
     api_spec.SessionClosed,

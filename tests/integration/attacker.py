@@ -1,0 +1,133 @@
+"""A lead who uses his console's connection to send what he likes to a site and to its job process."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nvflare.apis.shareable import Shareable
+from nvflare.fuel.f3.cellnet.core_cell import CoreCell
+from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
+from nvflare.fuel.f3.message import Message as CellMessage
+from nvflare.lighter.utils import load_private_key_file, sign_folders
+from nvflare.private.admin_defs import Message
+from nvflare.private.defs import RequestHeader, new_cell_message
+from nvflare.private.scheduler_constants import ShareableHeader
+from tests.integration.test_deployer_refusals import zip_folder
+
+from almoner.flare.federation import Federation
+from almoner.flare.provisioning import ProvisionedConsortium
+from almoner.flare.render import render_app, render_meta
+from almoner.flare.session import UserSession, open_session
+from almoner.schema.job import JobEnvelope
+
+LEAD = "lead@cleveland.example"
+SITE = "hungary"
+UNGATED = {"PYTHONPATH": str(Path(__file__).parent / "hooks"), "ALMONER_TEST_UNGATED": "1"}
+
+
+class Attacker:
+    """What the lead does, and what he can see of the site from outside."""
+
+    def __init__(self, federation: Federation, session: UserSession, gated: bool) -> None:
+        self.federation, self.session, self.gated = federation, session, gated
+        self.consortium: ProvisionedConsortium = federation.consortium
+        self.kit = self.consortium.site_folder(SITE) / "kit"
+        self.cell = session._session.api.cell
+        self.cell.core_cell.in_filter_reg.reg.clear()  # an attacker does not ask for authenticated replies
+        self.cell.core_cell.in_reply_filter_reg.reg.clear()
+        self.cell.core_cell.add_outgoing_request_filter("*", "*", self._forge_origin)
+        self.origin = ""
+
+    def _forge_origin(self, message: CellMessage) -> None:
+        if self.origin:
+            message.set_header(MessageHeaderKey.ORIGIN, self.origin)
+
+    def raw(
+        self,
+        channel: str,
+        topic: str,
+        payload: object,
+        target: str = SITE,
+        stream: bool = False,
+        seconds: float = 8.0,
+        headers: dict[str, Any] | None = None,
+    ) -> Any:
+        """Send one message, in one piece or as a stream; return the answer's payload, None if there is none."""
+        cell = self.cell if stream else self.cell.core_cell
+        message = new_cell_message(headers or {}, payload)
+        return cell.send_request(channel=channel, target=target, topic=topic, request=message, timeout=seconds).payload
+
+    def send(self, topic: str, body: object = "", cell_headers: dict[str, Any] | None = None, **headers: Any) -> str:
+        """Send one admin message to the site and return what comes back as text."""
+        answer = self.raw("admin", "admin", admin_message(topic, body, **headers), headers=cell_headers)
+        return str(answer.body) if isinstance(answer, Message) else ""
+
+    def ask(self, topic: str, body: object = "", **headers: Any) -> Any:
+        """Send one admin message and return the body of the answer."""
+        answer = self.raw("admin", "admin", admin_message(topic, body, **headers), seconds=20.0)
+        return answer.body if isinstance(answer, Message) else None
+
+    def deploy(self, job_id: str, data: bytes, meta: dict[str, Any]) -> str:
+        """Send the site an app without asking the server."""
+        headers = {RequestHeader.JOB_ID: job_id, RequestHeader.JOB_META: meta, RequestHeader.APP_NAME: "app"}
+        return str(self.ask("train.deploy", data, **headers))
+
+    def start_job(self, job_id: str, meta: dict[str, Any]) -> str:
+        """Reserve the site's resources and tell it to start a job, as the server does."""
+        granted = self.ask("scheduler.check_resource", {}, job_id=job_id)
+        token = granted.get_header(ShareableHeader.RESOURCE_RESERVE_TOKEN)
+        headers = {"job_id": job_id, "job_meta": meta, ShareableHeader.RESOURCE_RESERVE_TOKEN: token}
+        return str(self.ask("train.start_job", {}, **headers))
+
+    def sign(self, files: dict[str, bytes], folder: Path) -> bytes:
+        """Return an app signed with the lead's key, as FLARE's console does, in a zip."""
+        app, keys = folder / str(uuid.uuid4()), self.consortium.user_kit(LEAD) / "startup"
+        for name, content in files.items():
+            (app / name).parent.mkdir(parents=True, exist_ok=True)
+            (app / name).write_bytes(content)
+        sign_folders(str(app), load_private_key_file(str(keys / "client.key")), str(keys / "client.crt"))
+        return zip_folder(app)
+
+
+def admin_message(topic: str, body: object = "", **headers: Any) -> Message:
+    """Return a message of FLARE's admin protocol."""
+    request = Message(topic=topic, body=body)
+    for name, value in headers.items():
+        request.set_header(name, value)
+    return request
+
+
+def aux_request(job_id: str, **headers: Any) -> Shareable:
+    """Return an auxiliary message that says it comes from a peer in the same job."""
+    request = Shareable()
+    request.set_peer_props({"__run_num__": job_id, "__identity_name__": "server"})
+    for name, value in headers.items():
+        request.set_header(name, value)
+    return request
+
+
+def honest_app(envelope: JobEnvelope, job_id: str) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Return the files and the meta data of a job as the server would deploy it."""
+    return render_app(envelope), {"job_id": job_id, "study": envelope.spec.study, **render_meta(envelope)}
+
+
+@contextmanager
+def attacking(federation: Federation, gated: bool, study: str = "cardiology") -> Iterator[Attacker]:
+    """Log the lead in."""
+    with open_session(federation.consortium.user_kit(LEAD), study) as session:
+        yield Attacker(federation, session, gated)
+
+
+@contextmanager
+def local_intruder(port: int) -> Iterator[CoreCell]:
+    """Connect to a site's internal listener, as any local user can, under a job process's kind of name."""
+    name = f"{SITE}.{uuid.uuid4()}"
+    cell = CoreCell(name, "tcp://127.0.0.1:9", False, {}, parent_url=f"tcp://localhost:{port}")
+    try:
+        cell.start()
+        yield cell
+    finally:
+        cell.stop()
+        CoreCell.ALL_CELLS.pop(name, None)
