@@ -37,10 +37,12 @@ class Attacker:
         self.cell = session._session.api.cell
         self.cell.core_cell.in_filter_reg.reg.clear()  # an attacker does not ask for authenticated replies
         self.cell.core_cell.in_reply_filter_reg.reg.clear()
-        self.cell.core_cell.add_outgoing_request_filter("*", "*", self._forge_origin)
+        self.cell.core_cell.add_outgoing_request_filter("*", "*", self._forge)
         self.origin = ""
 
-    def _forge_origin(self, message: CellMessage) -> None:
+    def _forge(self, message: CellMessage) -> None:
+        """Take away the sender's own mark at which the server would strip CONN_URL, and set any name as sender."""
+        message.remove_header(MessageHeaderKey.SERVER_TRANSIT_REQUIRED)
         if self.origin:
             message.set_header(MessageHeaderKey.ORIGIN, self.origin)
 

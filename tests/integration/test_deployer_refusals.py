@@ -17,6 +17,7 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 from nvflare.lighter.utils import load_private_key_file, sign_folders
 
+from almoner.errors import ProvisioningError
 from almoner.flare.deployer import PolicyAppDeployer
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.render import new_envelope, render_app, render_meta
@@ -270,3 +271,31 @@ def test_refusals_are_in_the_ledger_and_nothing_is_left_behind(door: Door, envel
 def test_job_ids_that_are_folders(door: Door, envelope: JobEnvelope, job_id: str) -> None:
     data = door.sign(render_app(envelope), door.consortium.user_kit(LEAD) / "startup")
     assert "meta.job_id" in door.deploy(data, render_meta(envelope), job_id)
+
+
+def test_a_folder_that_is_there_already_is_left_alone(door: Door, envelope: JobEnvelope) -> None:
+    job_id = str(uuid.uuid4())
+    folder = Path(door.workspace.get_root_dir()) / job_id
+    folder.mkdir()
+    (folder / "kept").write_text("of another job")
+    data = door.sign(render_app(envelope), door.consortium.user_kit(LEAD) / "startup")
+    assert "there is a folder of a job with this id already" in door.deploy(data, render_meta(envelope), job_id)
+    assert (folder / "kept").read_text() == "of another job"
+
+
+def test_a_job_whose_folder_cannot_be_written_costs_nothing(
+    door: Door, envelope: JobEnvelope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from almoner.flare import deployer
+
+    def full(*arguments: object) -> None:
+        raise ProvisioningError("no space left")
+
+    with door.ledger() as ledger:
+        before = ledger.account(f"{SITE}-cardiology").rdp_spent
+    monkeypatch.setattr(deployer, "write_job", full)
+    assert door.submit(envelope) == deployer.CANNOT_DECIDE
+    with door.ledger() as ledger:
+        assert ledger.account(f"{SITE}-cardiology").rdp_spent == before
+        assert ledger.seen_nonce(envelope.nonce)
+        ledger.verify()

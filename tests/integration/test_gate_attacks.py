@@ -16,7 +16,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from nvflare.fuel.f3.cellnet.core_cell import TargetMessage
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
 from nvflare.private.defs import new_cell_message
 from tests.integration.attacker import (
@@ -129,10 +128,9 @@ def test_forging_the_senders_name(attacker: Attacker, victim: Path) -> None:
 @pytest.mark.threat("T-14")
 def test_message_inside_a_bulk_message(attacker: Attacker, victim: Path) -> None:
     """FLARE dispatches the items of a bulk message without the incoming filters of a message."""
-    inner = new_cell_message({}, admin_message("train.delete_run", job_id=victim.name))
-    item = TargetMessage(SITE, "admin", "admin", inner).to_dict()
-    attacker.raw("cellnet.channel", "bulk", [item], seconds=2.0)
-    assert came_true(lambda: not victim.exists(), 2.0 if attacker.gated else 10.0) is not attacker.gated
+    message = new_cell_message({}, admin_message("train.delete_run", job_id=victim.name))
+    attacker.cell.core_cell.queue_message("admin", "admin", [SITE], message)
+    assert came_true(lambda: not victim.exists(), 3.0 if attacker.gated else 10.0) is not attacker.gated
 
 
 @pytest.mark.threat("T-14")
@@ -147,7 +145,7 @@ def test_local_process_at_the_internal_listener(attacker: Attacker, victim: Path
     with local_intruder(ports.pop()) as cell:
         assert came_true(lambda: SITE in cell.agents, 15.0)
         message = new_cell_message({}, admin_message("train.delete_run", job_id=victim.name))
-        cell.send_request("admin", SITE, "admin", message, timeout=4.0)
+        cell.send_request(channel="admin", target=SITE, topic="admin", request=message, timeout=4.0)
     assert victim.exists() is attacker.gated
 
 

@@ -5,15 +5,15 @@ from almoner.admission.request import JobRequest, SiteView
 from almoner.admission.rules import RULES
 from almoner.privacy.plan import JobPlan
 from almoner.schema.base import digest
-from almoner.schema.decision import Decision, Violation
+from almoner.schema.decision import Decision, Violation, show_epsilon
 from almoner.schema.job import JobSpec
 
 
 def describe_ask(spec: JobSpec) -> str:
     """Return what a job asks for, as decisions print it."""
     privacy = spec.privacy
-    parts = [f"training ε={privacy.target_epsilon:.2f}"] if spec.rounds else []
-    parts += [f"{release.kind} ε={release.epsilon:.2f}" for release in spec.releases]
+    parts = [f"training ε={show_epsilon(privacy.target_epsilon)}"] if spec.rounds else []
+    parts += [f"{release.kind} ε={show_epsilon(release.epsilon)}" for release in spec.releases]
     mantissa, _, exponent = f"{privacy.target_delta:e}".partition("e")
     delta = f"{float(mantissa):g}e{int(exponent)}"
     return f"{' and '.join(parts) or 'nothing'} ({privacy.unit}, δ={delta})"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from almoner.admission.cost import JobCost
 from almoner.admission.request import JobRequest, SiteView
 from almoner.schema.base import org_code
-from almoner.schema.decision import Violation
+from almoner.schema.decision import Violation, show_epsilon
 
 Rule = Callable[[JobRequest, SiteView, JobCost], Iterator[Violation]]
 
@@ -120,8 +120,8 @@ def limits(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Viola
     if cost.job_epsilon > bounds.epsilon_per_job:
         yield Violation(
             rule="limits.epsilon_per_job",
-            finding=f"the job's ε={cost.job_epsilon:.2f} is above {bounds.epsilon_per_job:.2f}",
-            remedy="lower target_epsilon",
+            finding=f"the job's ε={show_epsilon(cost.job_epsilon)} is above {show_epsilon(bounds.epsilon_per_job)}",
+            remedy="lower target_epsilon" if spec.rounds else "lower the release's epsilon",
         )
     if spec.rounds and cost.noise_multiplier < bounds.min_noise_multiplier:
         yield Violation(
@@ -170,7 +170,7 @@ def budget(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Viola
     fits = f"fits training ε≤{cost.largest_epsilon:.2f}{beside}" if cost.largest_epsilon else "no such job fits"
     yield Violation(
         rule="budget.remaining",
-        finding=f"account at ε={book.epsilon_spent:.2f} of {book.filter.epsilon_cap:.2f}, {fits}",
+        finding=f"account at ε={show_epsilon(book.epsilon_spent)} of {show_epsilon(book.filter.epsilon_cap)}, {fits}",
         remedy="lower target_epsilon" if cost.largest_epsilon else "",
     )
 

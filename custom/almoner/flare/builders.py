@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from nvflare.lighter.constants import CtxKey, ParticipantType
 from nvflare.lighter.entity import Participant, Project
@@ -34,7 +33,7 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def _write_yaml(path: Path, document: Model) -> None:
-    path.write_text(yaml.safe_dump(document.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    path.write_text(document.model_dump_json(indent=2) + "\n")  # JSON is YAML, with every name quoted
 
 
 class HardenedKitBuilder(Builder):  # type: ignore[misc]

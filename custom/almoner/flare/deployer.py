@@ -6,12 +6,9 @@ reserves the worst case in the ledger. What it then writes for the job process i
 upload is discarded.
 """
 
-import json
 import logging
-import shutil
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
 from nvflare.apis.app_deployer_spec import AppDeployerSpec
@@ -23,6 +20,7 @@ from almoner import __version__
 from almoner.admission.decide import decide, refuse_unread
 from almoner.admission.request import JobRequest, SiteView
 from almoner.errors import AlmonerError, BudgetExceeded, DocumentError, PolicyViolation
+from almoner.flare.job_folder import run_folder, write_job
 from almoner.flare.render import APP, render_app
 from almoner.flare.site_files import SiteFiles, load_site_files
 from almoner.flare.tree import tree_digest
@@ -98,13 +96,17 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         view = _view(site, ledger, envelope.nonce)
         request = JobRequest(envelope, app.signer, _path_for_print(str(job_meta.get("study") or "default")))
         decision = decide(request, view, plan)
-        strays = (*_stray_files(app, envelope), *_stray_meta(job_id, job_meta, app_name, envelope))
+        strays = (*_stray_files(app, envelope), *_stray_meta(workspace, job_id, job_meta, app_name, envelope))
         if strays:
             decision = decision.model_copy(update={"verdict": "refused", "violations": (*strays, *decision.violations)})
         if decision.verdict == "admitted":
             decision = self._reserve(ledger, job_id, request, decision, plan, view)
         if decision.verdict == "admitted":
-            _write_job(workspace, job_id, job_meta, app_name, render_app(envelope))
+            try:
+                write_job(workspace, job_id, job_meta, app_name, render_app(envelope))
+            except AlmonerError:
+                ledger.settle(job_id, "its folder could not be written")
+                raise
         return self._record(ledger, job_id, decision)
 
     def _reserve(
@@ -193,7 +195,9 @@ def _path_for_print(path: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in path)[:120]
 
 
-def _stray_meta(job_id: str, meta: dict[str, Any], app_name: str, envelope: JobEnvelope) -> tuple[Violation, ...]:
+def _stray_meta(
+    workspace: Workspace, job_id: str, meta: dict[str, Any], app_name: str, envelope: JobEnvelope
+) -> tuple[Violation, ...]:
     """Check the part of a job that nobody signs: its id and FLARE's meta data."""
     problems = []
     try:
@@ -202,6 +206,8 @@ def _stray_meta(job_id: str, meta: dict[str, Any], app_name: str, envelope: JobE
         canonical = False
     if not canonical:
         problems.append(("meta.job_id", "the job id is not the job's own UUID"))
+    elif run_folder(workspace, job_id).exists():
+        problems.append(("meta.job_id", "there is a folder of a job with this id already"))
     if meta.get("scope") not in (None, "", names.SCOPE):
         problems.append(("meta.scope", f"privacy scope {_path_for_print(str(meta.get('scope')))} is not {names.SCOPE}"))
     if any(meta.get("resource_spec") or {}) or any(meta.get(key) for key in _FORBIDDEN_META):
@@ -212,19 +218,3 @@ def _stray_meta(job_id: str, meta: dict[str, Any], app_name: str, envelope: JobE
         problems.append(("meta.min_clients", "min_clients is not the min_sites of the spec"))
     remedy = "submit the folder as it was exported"
     return tuple(Violation(rule=rule, finding=finding, remedy=remedy) for rule, finding in problems)
-
-
-def _write_job(workspace: Workspace, job_id: str, meta: dict[str, Any], app_name: str, files: dict[str, bytes]) -> None:
-    """Write the site's own rendering where FLARE's job process looks for it; all of it or nothing."""
-    run_folder, app_folder = Path(workspace.get_run_dir(job_id)), Path(workspace.get_app_dir(job_id))
-    try:
-        run_folder.mkdir(mode=0o700)
-        for name, content in files.items():
-            target = app_folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        (run_folder / "fl_app.txt").write_text(app_name)
-        Path(workspace.get_job_meta_path(job_id)).write_text(json.dumps(meta, indent=2))
-    except OSError:
-        shutil.rmtree(run_folder, ignore_errors=True)
-        raise DocumentError(f"job {job_id}: its folder cannot be written → see the disk and the kit's folder") from None

@@ -14,7 +14,7 @@ RESULT_FILE = "almoner_result.json"
 class RoundRecord(BaseModel):
     """One round: whose updates are in its total."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     round: int
     contributors: tuple[str, ...]
 
@@ -22,7 +22,7 @@ class RoundRecord(BaseModel):
 class JobResult(BaseModel):
     """Rounds, noised releases (hexadecimal, by site), and the weights if all sites let them go."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     job: str
     rounds: list[RoundRecord] = []
     releases: dict[str, str] = {}

@@ -150,9 +150,14 @@ def _report(job_id: str, meta: dict[str, Any]) -> JobReport:
     for line in meta.get("job_deploy_detail") or []:
         site, colon, text = str(line).partition(": ")
         if colon:
-            answers[site] = text.removeprefix("NVFLARE_ERROR: ")
-    name = str(meta.get("name") or meta.get("job_name") or "")
-    return JobReport(job_id=job_id, name=name, status=str(meta.get("status")), answers=answers)
+            answers[_for_terminal(site)] = _for_terminal(text.removeprefix("NVFLARE_ERROR: "))
+    name = _for_terminal(str(meta.get("name") or meta.get("job_name") or ""))
+    return JobReport(job_id=job_id, name=name, status=_for_terminal(str(meta.get("status"))), answers=answers)
+
+
+def _for_terminal(text: str) -> str:
+    """Return what others wrote without what a terminal would act on."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
 @contextlib.contextmanager

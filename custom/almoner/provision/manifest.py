@@ -58,7 +58,7 @@ def verify_kit(kit: Path) -> None:
     """Check a kit against its manifest.
 
     Raises:
-        ProvisioningError: naming the first file that was changed, added, deleted, or is readable by others.
+        ProvisioningError: naming the first file that was changed, added, deleted, or is open to other users.
     """
     manifest = _load_signed_manifest(kit)
     listed: dict[str, str] = manifest["files"]
@@ -73,10 +73,12 @@ def verify_kit(kit: Path) -> None:
         else:
             continue
         raise ProvisioningError(f"{kit / relative}: {problem} after provisioning → restore the kit that was signed")
-    for relative in found:
-        path = kit / relative
-        if path.suffix in _PRIVATE_SUFFIXES and path.stat().st_mode & 0o077:
+    for path in [kit, *(kit / folder for folder in _SIGNED_FOLDERS), *(kit / relative for relative in found)]:
+        mode = path.stat().st_mode
+        if path.suffix in _PRIVATE_SUFFIXES and mode & 0o077:
             raise ProvisioningError(f"{path}: readable by other users → chmod 600 {path.name}")
+        if mode & 0o022:
+            raise ProvisioningError(f"{path}: writable by other users → chmod go-w {path.name}")
 
 
 def _load_signed_manifest(kit: Path) -> dict[str, Any]:

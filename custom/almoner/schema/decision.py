@@ -7,6 +7,11 @@ from pydantic import Field
 from almoner.schema.base import Digest, Model, Name
 
 
+def show_epsilon(value: float) -> str:
+    """Return an ε as refusals and plans print it: two decimals, or what it takes to see a small one."""
+    return f"{value:.2f}" if value == 0 or value >= 0.01 else f"{value:.2g}"
+
+
 class Violation(Model):
     """One broken rule.
 
@@ -46,7 +51,8 @@ class Decision(Model):
         if self.verdict == "admitted":
             return (
                 f"admitted by {self.site}: job {self.job_name} asks {self.asks}; "
-                f"account ε={self.epsilon_spent:.2f} → {self.epsilon_after:.2f} of {self.epsilon_cap:.2f}"
+                f"account ε={show_epsilon(self.epsilon_spent)} → {show_epsilon(self.epsilon_after)} "
+                f"of {show_epsilon(self.epsilon_cap)}"
             )
         asks = f" asks {self.asks}" if self.asks else ""
         lines = [f"refused by {self.site}: job {self.job_name}{asks}"]

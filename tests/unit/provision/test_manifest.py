@@ -201,3 +201,11 @@ def test_a_root_without_an_rsa_key(kit: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     (kit / "startup/rootCA.pem").write_bytes(self_signed(key))
     assert refused(kit) == f"{kit}/startup/rootCA.pem: not an RSA certificate → restore the kit"
+
+
+@pytest.mark.parametrize("name", ["startup", "local", "local/resources.json"])
+@pytest.mark.parametrize("mode", [0o020, 0o002])
+def test_what_other_users_may_write_is_named(kit: Path, name: str, mode: int) -> None:
+    path = kit / name
+    path.chmod(path.stat().st_mode | mode)
+    assert refused(kit) == f"{path}: writable by other users → chmod go-w {path.name}"
