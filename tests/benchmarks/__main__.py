@@ -14,6 +14,7 @@ from tests.benchmarks.report import BENCH_FILE, describe_run, merge, render_tabl
 
 BENCHMARKS = {
     "flare": "tests.benchmarks.flare_overhead",
+    "gate": "tests.benchmarks.gate_overhead",
     "heart": "tests.benchmarks.heart_accuracy",
 }
 

@@ -81,11 +81,11 @@ def run_job(session: UserSession, folder: Path, places: Places, rounds: int) -> 
 
 
 @contextmanager
-def _running_consortium(folder: Path) -> Iterator[ProvisionedConsortium]:
+def running_consortium(folder: Path, environment: dict[str, str] | None = None) -> Iterator[ProvisionedConsortium]:
     """Provision the checkout's consortium, give the sites their data, and run it."""
     consortium = provision(ROOT, folder, free_port())
     prepare_sites(HEART_DISEASE, BUILD / "cache", folder / "sites")
-    with Federation(consortium) as federation:
+    with Federation(consortium, environment) as federation:
         federation.start(lambda text: None)
         yield consortium
 
@@ -102,7 +102,7 @@ def measure_ours(folder: Path) -> tuple[list[JobTimes], list[JobTimes], float]:
     spec = heart_spec()
     empty = spec.model_copy(update={"rounds": 0})
     times: dict[int, list[JobTimes]] = {0: [], spec.rounds: []}
-    with _running_consortium(folder) as consortium:
+    with running_consortium(folder) as consortium:
         lead = next(user.name for user in consortium.declarations.consortium.users if user.role == "lead")
         kits = tuple(consortium.site_folder(site) / "kit" for site in consortium.declarations.consortium.sites)
         places = Places(consortium.server_kit, kits, folder / "server" / "jobs")
@@ -166,7 +166,7 @@ def _phases(jobs: list[JobTimes]) -> dict[str, float]:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
     """Give a folder that is removed again; after an error it stays, since the logs in it tell why."""
     BUILD.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-flare-", dir=BUILD))
@@ -184,7 +184,7 @@ def run() -> dict[str, object]:
     Returns:
         Figures in seconds, each a median over `jobs` jobs; `phases` say where a job's fixed time goes.
     """
-    with _scratch() as folder:
+    with scratch() as folder:
         empty, heart, training = measure_ours(folder / "almoner")
         stock = measure_stock(folder / "stock")
     overhead = _median((job.round_s for job in heart), 4) - training
