@@ -9,7 +9,11 @@ from typing import Any
 from nvflare.apis.shareable import Shareable
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
+from nvflare.fuel.f3.communicator import Communicator, Mode
+from nvflare.fuel.f3.connection import Connection
+from nvflare.fuel.f3.endpoint import Endpoint
 from nvflare.fuel.f3.message import Message as CellMessage
+from nvflare.fuel.f3.message import MessageReceiver
 from nvflare.lighter.utils import load_private_key_file, sign_folders
 from nvflare.private.admin_defs import Message
 from nvflare.private.defs import RequestHeader, new_cell_message
@@ -133,3 +137,27 @@ def local_intruder(port: int) -> Iterator[CoreCell]:
     finally:
         cell.stop()
         CoreCell.ALL_CELLS.pop(name, None)
+
+
+class Eavesdropper(MessageReceiver):
+    """Collects the names of the headers of every message that arrives."""
+
+    def __init__(self) -> None:
+        self.headers: set[str] = set()
+
+    def process_message(self, endpoint: Endpoint, connection: Connection, app_id: int, message: CellMessage) -> None:
+        self.headers |= set(message.headers)
+
+
+@contextmanager
+def local_server(port: int) -> Iterator[Eavesdropper]:
+    """Connect to a site's internal listener under the name of the server."""
+    ear = Eavesdropper()
+    communicator = Communicator(Endpoint("server", {"fqcn": "server"}, {}))
+    communicator.register_message_receiver(CoreCell.APP_ID, ear)
+    communicator.add_connector(f"tcp://localhost:{port}", Mode.ACTIVE, False)
+    try:
+        communicator.start()
+        yield ear
+    finally:
+        communicator.stop()

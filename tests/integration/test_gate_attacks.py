@@ -26,6 +26,7 @@ from tests.integration.attacker import (
     attacking,
     honest_app,
     local_intruder,
+    local_server,
 )
 from tests.integration.conftest import make_consortium
 
@@ -133,16 +134,17 @@ def test_message_inside_a_bulk_message(attacker: Attacker, victim: Path) -> None
     assert came_true(lambda: not victim.exists(), 3.0 if attacker.gated else 10.0) is not attacker.gated
 
 
+def internal_port(attacker: Attacker) -> int:
+    """Return the port at which the site's parent process waits for its job processes."""
+    connections = psutil.Process(attacker.federation._processes[SITE].pid).net_connections("tcp")
+    (port,) = {entry.laddr.port for entry in connections if entry.status == psutil.CONN_LISTEN}
+    return int(port)
+
+
 @pytest.mark.threat("T-14")
 def test_local_process_at_the_internal_listener(attacker: Attacker, victim: Path) -> None:
     """The listener for job processes is clear TCP: any local user is let in, and FLARE takes his commands."""
-    ports = {
-        connection.laddr.port
-        for connection in psutil.Process(attacker.federation._processes[SITE].pid).net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    }
-    assert len(ports) == 1
-    with local_intruder(ports.pop()) as cell:
+    with local_intruder(internal_port(attacker)) as cell:
         assert came_true(lambda: SITE in cell.agents, 15.0)
         message = new_cell_message({}, admin_message("train.delete_run", job_id=victim.name))
         cell.send_request(channel="admin", target=SITE, topic="admin", request=message, timeout=4.0)
@@ -214,3 +216,12 @@ def test_deploying_past_the_server(attacker: Attacker, heart_spec: JobSpec, tmp_
     assert (attacker.kit / first / "meta.json").read_bytes() == left
     assert ledger.account(f"{SITE}-cardiology") == spent
     ledger.verify()
+
+
+@pytest.mark.threat("T-14")
+def test_local_process_that_takes_the_servers_name(attacker: Attacker) -> None:
+    """The site drops its connection to the server for the new one, and sends it heartbeats with its token."""
+    with local_server(internal_port(attacker)) as ear:
+        stolen = came_true(lambda: "__token__" in ear.headers, 30.0)
+    attacker.federation.wait_for_sites((SITE,))
+    assert stolen is not attacker.gated

@@ -1,9 +1,13 @@
-"""A logged-in lead sends messages straight to a site's job process, while a job runs there and after it.
+"""A logged-in lead sends messages straight to a site's job process while a job runs there, and commands about it.
 
 The first group succeeds with the gate taken out and gets nothing with it. The second does not rest on the
-gate: what would start a finished job again or admit an upload twice is refused by ledger and deployer alone.
+gate, since its commands are on the list: what would start a job twice or admit an upload twice is refused by
+the ledger and the deployer alone, with and without the gate.
 """
 
+import json
+import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,32 +16,40 @@ from typing import Any
 import psutil
 import pytest
 from nvflare.apis.shareable import Shareable
-from tests.integration.attacker import SITE, UNGATED, Attacker, attacking, aux_request
+from tests.integration.attacker import SITE, UNGATED, Attacker, attacking, aux_request, honest_app
 from tests.integration.conftest import make_consortium
 from tests.integration.test_site_killed import wait_until
 
 from almoner.encryption.bfv import BfvScheme
 from almoner.flare.exporting import export_job
 from almoner.flare.federation import Federation
+from almoner.flare.render import new_envelope
 from almoner.flare.site_files import LEDGER
+from almoner.flare.tree import read_tree
 from almoner.flare.wire import PAYLOAD_KEY, ReplyKind, TaskHeader, decode_reply, encode_task
 from almoner.privacy.ledger import Ledger
-from almoner.schema.job import JobSpec
+from almoner.schema.documents import load_document
+from almoner.schema.job import JobEnvelope, JobSpec
 from almoner.workloads.registry import workload
 
-ROUNDS = 10
-AUX = "aux_communication"
+ROUNDS = 50
+NO_ANSWER_SECONDS = 2.0
+"""How long a gated site is given to answer; an ungated one takes 0.1 s, unless a round is running."""
 
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job of many steps that runs at four sites."""
+    """A job of many steps that runs at four sites, and the lead who submitted it."""
 
-    attacker: Attacker
+    lead: Attacker
     job_id: str
-    folder: Path
+    spec: JobSpec
     ledger: Ledger
-    dimension: int
+
+    @property
+    def folder(self) -> Path:
+        """The job's folder at the site."""
+        return self.lead.kit / self.job_id
 
     @property
     def target(self) -> str:
@@ -47,8 +59,29 @@ class RunningJob:
     def rounds_committed(self) -> int:
         return sum(self.ledger.committed(self.job_id, f"train-{number:04d}") for number in range(1, ROUNDS + 1))
 
-    def aux(self, topic: str, request: Shareable, stream: bool = False, seconds: float = 4.0) -> Any:
-        return self.attacker.raw(AUX, topic, request, self.target, stream, seconds)
+    def wait_for_next_round(self) -> None:
+        now = self.rounds_committed()
+        wait_until(lambda: self.rounds_committed() > now, 30.0)
+
+    def aux(self, topic: str, request: Shareable, stream: bool = False) -> Any:
+        """Send an auxiliary message to the job process; return the answer."""
+        seconds = NO_ANSWER_SECONDS if self.lead.gated else 30.0
+        return self.lead.raw("aux_communication", topic, request, self.target, stream, seconds)
+
+    def processes(self) -> int:
+        """Return how many job processes the site has now; its fork server and its resource tracker are none."""
+        parent = psutil.Process(self.lead.federation._processes[SITE].pid)
+        return len(parent.children(recursive=True)) - 2
+
+
+def with_size(spec: JobSpec, rounds: int, local_steps: int, target_epsilon: float) -> JobSpec:
+    training = spec.training.model_copy(update={"local_steps": local_steps})
+    privacy = spec.privacy.model_copy(update={"target_epsilon": target_epsilon})
+    return spec.model_copy(update={"rounds": rounds, "training": training, "privacy": privacy, "releases": ()})
+
+
+def one_step(spec: JobSpec) -> JobSpec:
+    return with_size(spec, rounds=1, local_steps=1, target_epsilon=0.2)
 
 
 @pytest.fixture(scope="module", params=["gated", "ungated"])
@@ -57,47 +90,118 @@ def job(
 ) -> Iterator[RunningJob]:
     gated = request.param == "gated"
     consortium = make_consortium(root, tmp_path_factory.mktemp(request.param) / "heart")
-    training = heart_spec.training.model_copy(update={"local_steps": 60})
-    spec = heart_spec.model_copy(update={"rounds": ROUNDS, "training": training, "releases": ()})
+    spec = with_size(heart_spec, rounds=ROUNDS, local_steps=100, target_epsilon=1.4)
     with Federation(consortium, {} if gated else UNGATED) as federation:
         federation.start(lambda text: None)
         with attacking(federation, gated, spec.study) as lead:
             ledger = Ledger.open(consortium.site_folder(SITE) / LEDGER)
-            folder = export_job(spec, consortium.declarations, tmp_path_factory.mktemp("jobs"))
-            job_id = lead.session.submit(folder)
-            running = RunningJob(lead, job_id, folder, ledger, workload(spec.workload).dimension)
+            job_id = lead.session.submit(export_job(spec, consortium.declarations, tmp_path_factory.mktemp("jobs")))
+            running = RunningJob(lead, job_id, spec, ledger)
             wait_until(lambda: running.rounds_committed() >= 2, 120.0)
             yield running
-
-
-def job_processes(job: RunningJob) -> list[str]:
-    """Return the log lines of job processes that run at the site now."""
-    parent = psutil.Process(job.attacker.federation._processes[SITE].pid)
-    return [" ".join(child.cmdline()) for child in parent.children(recursive=True)]
 
 
 @pytest.mark.threat("T-14")
 @pytest.mark.parametrize("stream", [False, True], ids=["message", "stream"])
 def test_task_sent_past_the_server(job: RunningJob, stream: bool) -> None:
     """The site answers a lead who asks for a round with its own update, which only the server is to add up."""
-    update = None
-    for _ in range(1 if job.attacker.gated else 4):
-        number = job.rounds_committed()
-        task = encode_task(TaskHeader(kind="train", round=number, contributors=(), consents={}), b"")
+    answer = None
+    for _ in range(1 if job.lead.gated else 5):  # the round may be over when the question arrives
+        header = TaskHeader(kind="train", round=job.rounds_committed(), contributors=(), consents={})
         request = aux_request(job.job_id, __task_name__="train", __task_id__="1")
-        request[PAYLOAD_KEY] = task
-        answer = job.aux("__do_task__", request, stream, 4.0 if job.attacker.gated else 30.0)
-        if isinstance(answer, Shareable) and PAYLOAD_KEY in answer:
-            update = decode_reply(answer[PAYLOAD_KEY])
-            if update.kind is ReplyKind.UPDATE:
-                break
-    if job.attacker.gated:
+        request[PAYLOAD_KEY] = encode_task(header, b"")
+        answer = job.aux("__do_task__", request, stream)
+        if answer is not None and decode_reply(answer[PAYLOAD_KEY]).kind is ReplyKind.UPDATE:
+            break
+    if job.lead.gated:
         assert answer is None
     else:
-        assert update is not None
+        update = decode_reply(answer[PAYLOAD_KEY])
         assert update.kind is ReplyKind.UPDATE
-        assert len(update.body) == BfvScheme.for_server(job.dimension).message_bytes
+        assert len(update.body) == BfvScheme.for_server(workload(job.spec.workload).dimension).message_bytes
 
 
-def test_show() -> None:
-    pass
+@pytest.mark.threat("T-14")
+def test_reading_what_the_job_process_logged(job: RunningJob) -> None:
+    """FLARE collects every logged error for `show_errors`; an unknown auxiliary topic is logged as one."""
+    mark = f"no-such-topic-{uuid.uuid4()}"
+    job.aux(mark, aux_request(job.job_id))
+    answer = job.lead.raw("client_command", "show_errors", {}, job.target, seconds=NO_ANSWER_SECONDS)
+    assert (mark in str(answer)) is not job.lead.gated
+    dispatched = f"received unknown aux message topic {mark}" in (job.folder / "log.txt").read_text()
+    assert dispatched is not job.lead.gated
+
+
+@pytest.mark.threat("T-14")
+@pytest.mark.parametrize("stream", [False, True], ids=["message", "stream"])
+def test_event_that_says_the_run_starts(job: RunningJob, stream: bool) -> None:
+    """Without the gate all components of the job process get the event; ours keep no state that it could reset."""
+    trace = 'Exception when handling event "_start_run"'  # by FLARE's own, which registers itself a second time
+    log = job.folder / "log.txt"
+    before = log.read_text().count(trace)
+    headers = {"_timestamp": time.time(), "_event_type": "_start_run", "_event_id": str(uuid.uuid4())}
+    answer = job.aux("fed.event", aux_request(job.job_id, **headers), stream)
+    if job.lead.gated:
+        assert answer is None
+        job.wait_for_next_round()
+        assert log.read_text().count(trace) == before
+    else:
+        wait_until(lambda: log.read_text().count(trace) > before, 10.0)
+        job.wait_for_next_round()
+
+
+@pytest.mark.threat("T-03")
+def test_running_job_deployed_again(job: RunningJob, tmp_path: Path) -> None:
+    """FLARE's own deployer would delete the folder of the running job first."""
+    envelope = load_document(job.folder / f"app_{SITE}" / "config" / "almoner_job.json", JobEnvelope)
+    meta = json.loads((job.folder / "meta.json").read_text())
+    files, _ = honest_app(envelope, job.job_id)
+    before = read_tree(job.folder / f"app_{SITE}")
+    assert "envelope.replayed" in job.lead.deploy(job.job_id, job.lead.sign(files, tmp_path), meta)
+    assert read_tree(job.folder / f"app_{SITE}") == before
+    job.wait_for_next_round()
+
+
+@pytest.mark.threat("T-03")
+def test_aborted_job_started_again(job: RunningJob) -> None:
+    assert job.processes() == 1
+    meta = json.loads((job.folder / "meta.json").read_text())
+    job.lead.session.abort(job.job_id)
+    wait_until(lambda: job.processes() == 0, 60.0)
+    refuse_second_start(job, job.job_id, meta)
+
+
+@pytest.mark.threat("T-03")
+def test_finished_job_started_again(job: RunningJob, tmp_path: Path) -> None:
+    job_id = job.lead.session.submit(export_job(one_step(job.spec), job.lead.consortium.declarations, tmp_path))
+    assert job.lead.session.follow(job_id, lambda progress: None, 60.0).completed
+    wait_until(lambda: job.processes() == 0, 60.0)
+    refuse_second_start(job, job_id, json.loads((job.lead.kit / job_id / "meta.json").read_text()))
+
+
+@pytest.mark.threat("T-03")
+def test_command_to_start_a_job_is_taken_once(job: RunningJob, tmp_path: Path) -> None:
+    """The same messages of the same lead do start a job that was admitted and never started."""
+    job_id = str(uuid.uuid4())
+    envelope = new_envelope(one_step(job.spec), job.lead.consortium.declarations.consortium.sites)
+    files, meta = honest_app(envelope, job_id)
+    assert job.lead.deploy(job_id, job.lead.sign(files, tmp_path), meta) == f"deployed app to {SITE}"
+    assert job.lead.start_job(job_id, meta) == "Start the client app..."
+    assert job.processes() == 1
+    job.lead.ask("train.abort", job_id=job_id)
+    wait_until(lambda: job.processes() == 0, 60.0)
+    refuse_second_start(job, job_id, meta)
+
+
+def refuse_second_start(job: RunningJob, job_id: str, meta: dict[str, Any]) -> None:
+    """Command a start until FLARE has forgotten the last one: the launcher's refusal comes from the ledger."""
+    answers: list[str] = []
+
+    def passed_on() -> bool:
+        answers.append(job.lead.start_job(job_id, dict(meta)))
+        return "already started" not in answers[-1] and "RuntimeError" not in answers[-1]
+
+    wait_until(passed_on, 30.0)
+    assert "almoner.errors.LedgerError" in answers[-1]
+    assert job.processes() == 0
+    job.ledger.verify()

@@ -37,6 +37,7 @@ from nvflare.private.admin_defs import Message as AdminMessage
 from nvflare.private.fed.client.admin_commands import AdminCommands
 from nvflare.private.fed.client.client_req_processors import ClientRequestProcessors
 
+from almoner.flare import local_listener
 from almoner.flare.deploy_processor import BoundedDeployProcessor
 
 logger = logging.getLogger(__name__)
@@ -217,6 +218,7 @@ def guard(cell: CoreCell, process: Process) -> None:
 def install(process: Process) -> None:
     """Put the gate before every cell that this process will create, and trim what FLARE would dispatch to."""
     trim_commands()
+    local_listener.install()
     original = CoreCell.__init__
 
     def gated(self: Any, fqcn: str, *args: Any, **kwargs: Any) -> None:
