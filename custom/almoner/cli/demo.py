@@ -48,6 +48,7 @@ def demo_command(
         result = _run_job(consortium, spec, lead)
         _say(5, "what came out")
         console.print(model_table(consortium, spec, result))
+        console.print("  one split, so ± 2.7 points (one standard error); the mean over five splits: make bench")
         for line in release_lines(spec, result):
             console.print(f"  {line}")
         console.print(account_table(consortium, spec))
