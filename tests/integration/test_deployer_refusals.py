@@ -299,3 +299,20 @@ def test_a_job_whose_folder_cannot_be_written_costs_nothing(
         assert ledger.account(f"{SITE}-cardiology").rdp_spent == before
         assert ledger.seen_nonce(envelope.nonce)
         ledger.verify()
+
+
+def test_a_door_that_fails_stays_shut_and_does_not_say_on_what(
+    door: Door, envelope: JobEnvelope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from almoner.flare import deployer
+
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("a detail that must not leave")
+
+    job_id = str(uuid.uuid4())
+    data = door.sign(render_app(envelope), door.consortium.user_kit(LEAD) / "startup")
+    monkeypatch.setattr(deployer, "decide", broken)
+    assert door.deploy(data, render_meta(envelope), job_id) == deployer.CANNOT_DECIDE
+    assert not (Path(door.workspace.get_root_dir()) / job_id).exists()
+    with door.ledger() as ledger:
+        assert not ledger.seen_nonce(envelope.nonce)
