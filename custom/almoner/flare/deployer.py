@@ -66,10 +66,10 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
             with site.ledger() as ledger:
                 decision = self._admit(site, ledger, workspace, job_id, job_meta, app_name, app_data)
         except AlmonerError as error:
-            logger.error("job %s refused: %s", job_id, error)
+            logger.error("job %s refused: %s", _path_for_print(job_id), error)
             return CANNOT_DECIDE
         except Exception:  # a door that fails stays shut, and does not say on what it failed
-            logger.exception("job %s refused", job_id)
+            logger.exception("job %s refused", _path_for_print(job_id))
             return CANNOT_DECIDE
         logger.info("%s", decision.render())
         return "" if decision.verdict == "admitted" else decision.render()
