@@ -136,6 +136,12 @@ def round_seconds(logs: list[Path], rounds: int) -> float:
     return statistics.median(means)
 
 
+def job_log(kit: Path, job_id: str) -> Path:
+    """Return the log of a site's job process: a stock site leaves it in the job's folder, ours moves it."""
+    left = kit / job_id / "log.txt"
+    return left if left.is_file() else kit.parent / "job-logs" / f"{job_id}.txt"
+
+
 def read_times(places: Places, job_id: str, submit: float, rounds: int, cpu_s: float) -> JobTimes:
     """Read the times of a job that has finished.
 
@@ -150,7 +156,7 @@ def read_times(places: Places, job_id: str, submit: float, rounds: int, cpu_s: f
         RuntimeError: when a log lacks a line that marks a moment.
     """
     parents = [kit / "log.txt" for kit in places.site_kits]
-    jobs = [kit / job_id / "log.txt" for kit in places.site_kits]
+    jobs = [job_log(kit, job_id) for kit in places.site_kits]
     moments = {
         "submit": submit,
         "scheduled": _last_to_say([places.server_kit / "log.txt"], "Try to schedule job", job_id, "(scheduled)"),

@@ -15,7 +15,7 @@ from almoner.flare.session import open_session
 
 JOBS = 3
 LEAD = "lead@cleveland.example"
-UNGATED = {"PYTHONPATH": str(ROOT / "tests" / "integration" / "hooks"), "ALMONER_TEST_UNGATED": "1"}
+UNGATED = {"PYTHONPATH": str(ROOT / "tests" / "integration" / "hooks"), "ALMONER_TEST_UNGATED": "all"}
 
 
 def run() -> dict[str, object]:

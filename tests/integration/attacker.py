@@ -1,5 +1,6 @@
 """A lead who uses his console's connection to send what he likes to a site and to its job process."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 from nvflare.apis.shareable import Shareable
 from nvflare.fuel.f3.cellnet.core_cell import CoreCell
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
-from nvflare.fuel.f3.communicator import Communicator, Mode
+from nvflare.fuel.f3.communicator import Communicator, Mode, driver_mgr
 from nvflare.fuel.f3.connection import Connection
 from nvflare.fuel.f3.endpoint import Endpoint
 from nvflare.fuel.f3.message import Message as CellMessage
@@ -20,6 +21,8 @@ from nvflare.private.defs import RequestHeader, new_cell_message
 from nvflare.private.scheduler_constants import ShareableHeader
 from tests.integration.test_deployer_refusals import zip_folder
 
+from almoner.flare import internal_socket
+from almoner.flare.environment import HOME_VARIABLE
 from almoner.flare.federation import Federation
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.render import render_app, render_meta
@@ -28,7 +31,15 @@ from almoner.schema.job import JobEnvelope
 
 LEAD = "lead@cleveland.example"
 SITE = "hungary"
-UNGATED = {"PYTHONPATH": str(Path(__file__).parent / "hooks"), "ALMONER_TEST_UNGATED": "1"}
+
+
+def ungated(what: str) -> dict[str, str]:
+    """Return the environment that starts "sites", "server" or "all" without their gate."""
+    return {"PYTHONPATH": str(Path(__file__).parent / "hooks"), "ALMONER_TEST_UNGATED": what}
+
+
+SITES_GATED, UNGATED = ungated("server"), ungated("all")
+"""To try the gate of the sites alone: the server's would stop the same messages before."""
 
 
 class Attacker:
@@ -127,16 +138,32 @@ def attacking(federation: Federation, gated: bool, study: str = "cardiology") ->
 
 
 @contextmanager
-def local_intruder(port: int) -> Iterator[CoreCell]:
-    """Connect to a site's internal listener, as any local user can, under a job process's kind of name."""
-    name = f"{SITE}.{uuid.uuid4()}"
-    cell = CoreCell(name, "tcp://127.0.0.1:9", False, {}, parent_url=f"tcp://localhost:{port}")
+def at_the_socket_of(home: Path) -> Iterator[str]:
+    """Give this process the transport of a participant's own processes; yield the address to dial."""
+    before = os.environ.get(HOME_VARIABLE)
+    os.environ[HOME_VARIABLE] = str(home)
+    if driver_mgr.find_driver_class(internal_socket.ADDRESS) is None:
+        internal_socket.install()
     try:
-        cell.start()
-        yield cell
+        yield internal_socket.ADDRESS
     finally:
-        cell.stop()
-        CoreCell.ALL_CELLS.pop(name, None)
+        del os.environ[HOME_VARIABLE]
+        if before is not None:
+            os.environ[HOME_VARIABLE] = before
+
+
+@contextmanager
+def local_intruder(home: Path) -> Iterator[CoreCell]:
+    """Connect to a site's internal listener, as its own user can, under a job process's kind of name."""
+    name = f"{SITE}.{uuid.uuid4()}"
+    with at_the_socket_of(home) as address:
+        cell = CoreCell(name, "tcp://127.0.0.1:9", False, {}, parent_url=address)
+        try:
+            cell.start()
+            yield cell
+        finally:
+            cell.stop()
+            CoreCell.ALL_CELLS.pop(name, None)
 
 
 class Eavesdropper(MessageReceiver):
@@ -150,14 +177,15 @@ class Eavesdropper(MessageReceiver):
 
 
 @contextmanager
-def local_server(port: int) -> Iterator[Eavesdropper]:
+def local_server(home: Path) -> Iterator[Eavesdropper]:
     """Connect to a site's internal listener under the name of the server."""
     ear = Eavesdropper()
     communicator = Communicator(Endpoint("server", {"fqcn": "server"}, {}))
     communicator.register_message_receiver(CoreCell.APP_ID, ear)
-    communicator.add_connector(f"tcp://localhost:{port}", Mode.ACTIVE, False)
-    try:
-        communicator.start()
-        yield ear
-    finally:
-        communicator.stop()
+    with at_the_socket_of(home) as address:
+        communicator.add_connector(address, Mode.ACTIVE, False)
+        try:
+            communicator.start()
+            yield ear
+        finally:
+            communicator.stop()

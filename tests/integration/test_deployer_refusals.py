@@ -17,8 +17,8 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 from nvflare.lighter.utils import load_private_key_file, sign_folders
 
-from almoner.errors import ProvisioningError
-from almoner.flare.deployer import PolicyAppDeployer
+from almoner.errors import LedgerError, ProvisioningError
+from almoner.flare.deployer import CANNOT_DECIDE, PolicyAppDeployer
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.render import new_envelope, render_app, render_meta
 from almoner.flare.site_files import LEDGER
@@ -298,6 +298,31 @@ def test_a_job_whose_folder_cannot_be_written_costs_nothing(
     with door.ledger() as ledger:
         assert ledger.account(f"{SITE}-cardiology").rdp_spent == before
         assert ledger.seen_nonce(envelope.nonce)
+        ledger.verify()
+
+
+def test_meta_data_that_cannot_be_written_costs_nothing(door: Door, envelope: JobEnvelope) -> None:
+    """FLARE's messages carry bytes; `meta.json` does not."""
+    nothing_left(door, lambda: door.submit(envelope, comment=b"bytes"))
+
+
+def test_a_decision_that_cannot_be_recorded_leaves_no_job(
+    door: Door, envelope: JobEnvelope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Ledger, kind: str, payload: object) -> None:
+        raise LedgerError("no space left")
+
+    monkeypatch.setattr(Ledger, "record", full)
+    nothing_left(door, lambda: door.submit(envelope))
+
+
+def nothing_left(door: Door, submit: Callable[[], str]) -> None:
+    """Submit; check that neither a folder nor a charge is left."""
+    kit = Path(door.workspace.get_root_dir())
+    with door.ledger() as ledger:
+        before = ledger.account(f"{SITE}-cardiology").rdp_spent, set(kit.iterdir())
+        assert submit() == CANNOT_DECIDE
+        assert (ledger.account(f"{SITE}-cardiology").rdp_spent, set(kit.iterdir())) == before
         ledger.verify()
 
 

@@ -14,12 +14,12 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
 from nvflare.private.defs import new_cell_message
 from tests.integration.attacker import (
     SITE,
+    SITES_GATED,
     UNGATED,
     Attacker,
     admin_message,
@@ -52,7 +52,7 @@ def attacker(
 ) -> Iterator[Attacker]:
     gated = request.param == "gated"
     consortium = make_consortium(root, tmp_path_factory.mktemp(request.param) / "heart")
-    with Federation(consortium, {"TMPDIR": str(temporary)} | ({} if gated else UNGATED)) as federation:
+    with Federation(consortium, {"TMPDIR": str(temporary)} | (SITES_GATED if gated else UNGATED)) as federation:
         federation.start_one("server")
         federation.start_one(SITE)
         federation.wait_for_sites((SITE,))
@@ -134,17 +134,10 @@ def test_message_inside_a_bulk_message(attacker: Attacker, victim: Path) -> None
     assert came_true(lambda: not victim.exists(), 3.0 if attacker.gated else 10.0) is not attacker.gated
 
 
-def internal_port(attacker: Attacker) -> int:
-    """Return the port at which the site's parent process waits for its job processes."""
-    connections = psutil.Process(attacker.federation._processes[SITE].pid).net_connections("tcp")
-    (port,) = {entry.laddr.port for entry in connections if entry.status == psutil.CONN_LISTEN}
-    return int(port)
-
-
 @pytest.mark.threat("T-14")
 def test_local_process_at_the_internal_listener(attacker: Attacker, victim: Path) -> None:
-    """The listener for job processes is clear TCP: any local user is let in, and FLARE takes his commands."""
-    with local_intruder(internal_port(attacker)) as cell:
+    """The listener for job processes lets in the site's own user, and FLARE takes whatever commands he sends."""
+    with local_intruder(attacker.kit.parent) as cell:
         assert came_true(lambda: SITE in cell.agents, 15.0)
         message = new_cell_message({}, admin_message("train.delete_run", job_id=victim.name))
         cell.send_request(channel="admin", target=SITE, topic="admin", request=message, timeout=4.0)
@@ -221,7 +214,7 @@ def test_deploying_past_the_server(attacker: Attacker, heart_spec: JobSpec, tmp_
 @pytest.mark.threat("T-14")
 def test_local_process_that_takes_the_servers_name(attacker: Attacker) -> None:
     """The site drops its connection to the server for the new one, and sends it heartbeats with its token."""
-    with local_server(internal_port(attacker)) as ear:
+    with local_server(attacker.kit.parent) as ear:
         stolen = came_true(lambda: "__token__" in ear.headers, 30.0)
     attacker.federation.wait_for_sites((SITE,))
     assert stolen is not attacker.gated

@@ -6,6 +6,7 @@ the ledger and the deployer alone, with and without the gate.
 """
 
 import json
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,13 +17,15 @@ from typing import Any
 import psutil
 import pytest
 from nvflare.apis.shareable import Shareable
-from tests.integration.attacker import SITE, UNGATED, Attacker, attacking, aux_request, honest_app
+from nvflare.apis.workspace import Workspace
+from tests.integration.attacker import SITE, SITES_GATED, UNGATED, Attacker, attacking, aux_request, honest_app
 from tests.integration.conftest import make_consortium
 from tests.integration.test_site_killed import wait_until
 
 from almoner.encryption.bfv import BfvScheme
 from almoner.flare.exporting import export_job
 from almoner.flare.federation import Federation
+from almoner.flare.job_folder import JOB_LOGS, write_job
 from almoner.flare.render import new_envelope
 from almoner.flare.site_files import LEDGER
 from almoner.flare.tree import read_tree
@@ -91,7 +94,7 @@ def job(
     gated = request.param == "gated"
     consortium = make_consortium(root, tmp_path_factory.mktemp(request.param) / "heart")
     spec = with_size(heart_spec, rounds=ROUNDS, local_steps=100, target_epsilon=1.4)
-    with Federation(consortium, {} if gated else UNGATED) as federation:
+    with Federation(consortium, SITES_GATED if gated else UNGATED) as federation:
         federation.start(lambda text: None)
         with attacking(federation, gated, spec.study) as lead:
             ledger = Ledger.open(consortium.site_folder(SITE) / LEDGER)
@@ -165,18 +168,19 @@ def test_running_job_deployed_again(job: RunningJob, tmp_path: Path) -> None:
 @pytest.mark.threat("T-03")
 def test_aborted_job_started_again(job: RunningJob) -> None:
     assert job.processes() == 1
-    meta = json.loads((job.folder / "meta.json").read_text())
+    envelope = load_document(job.folder / f"app_{SITE}" / "config" / "almoner_job.json", JobEnvelope)
     job.lead.session.abort(job.job_id)
-    wait_until(lambda: job.processes() == 0, 60.0)
-    refuse_second_start(job, job.job_id, meta)
+    refuse_second_start(job, job.job_id, envelope)
 
 
 @pytest.mark.threat("T-03")
 def test_finished_job_started_again(job: RunningJob, tmp_path: Path) -> None:
-    job_id = job.lead.session.submit(export_job(one_step(job.spec), job.lead.consortium.declarations, tmp_path))
+    exported = export_job(one_step(job.spec), job.lead.consortium.declarations, tmp_path)
+    job_id = job.lead.session.submit(exported)
     assert job.lead.session.follow(job_id, lambda progress: None, 60.0).completed
-    wait_until(lambda: job.processes() == 0, 60.0)
-    refuse_second_start(job, job_id, json.loads((job.lead.kit / job_id / "meta.json").read_text()))
+    envelope = load_document(exported / "app" / "config" / "almoner_job.json", JobEnvelope)
+    refuse_second_start(job, job_id, envelope)
+    assert (job.lead.kit.parent / JOB_LOGS / f"{job_id}.txt").stat().st_size > 0
 
 
 @pytest.mark.threat("T-03")
@@ -189,12 +193,16 @@ def test_command_to_start_a_job_is_taken_once(job: RunningJob, tmp_path: Path) -
     assert job.lead.start_job(job_id, meta) == "Start the client app..."
     assert job.processes() == 1
     job.lead.ask("train.abort", job_id=job_id)
-    wait_until(lambda: job.processes() == 0, 60.0)
-    refuse_second_start(job, job_id, meta)
+    refuse_second_start(job, job_id, envelope)
 
 
-def refuse_second_start(job: RunningJob, job_id: str, meta: dict[str, Any]) -> None:
-    """Command a start until FLARE has forgotten the last one: the launcher's refusal comes from the ledger."""
+def refuse_second_start(job: RunningJob, job_id: str, envelope: JobEnvelope) -> None:
+    """Command a start of a job that has ended: its folder is gone; with the folder put back, the ledger refuses."""
+    folder = job.lead.kit / job_id
+    wait_until(lambda: job.processes() == 0 and not folder.exists(), 60.0)
+    files, meta = honest_app(envelope, job_id)
+    assert "Client app does not exist" in job.lead.start_job(job_id, dict(meta))
+    write_job(Workspace(str(job.lead.kit), SITE), job_id, meta, "app", files)
     answers: list[str] = []
 
     def passed_on() -> bool:
@@ -205,3 +213,4 @@ def refuse_second_start(job: RunningJob, job_id: str, meta: dict[str, Any]) -> N
     assert "almoner.errors.LedgerError" in answers[-1]
     assert job.processes() == 0
     job.ledger.verify()
+    shutil.rmtree(folder)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from almoner.flare.federation import Federation
+from almoner.flare.job_folder import JOB_LOGS, is_job_id
 from almoner.flare.job_result import read_result
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.session import JobReport, open_session
@@ -54,6 +55,9 @@ def test_heart_job_completes_and_is_charged_for_exactly_what_ran(
         commits = entries_of(consortium, site, "committed", report.job_id)
         assert len(commits) == heart_spec.rounds + 1
         assert len(entries_of(consortium, site, "settled", report.job_id)) == 1
+        left = [path.name for path in (consortium.site_folder(site) / "kit").iterdir() if is_job_id(path.name)]
+        assert left == []
+        assert (consortium.site_folder(site) / JOB_LOGS / f"{report.job_id}.txt").stat().st_mode & 0o777 == 0o600
 
 
 def test_submitter_reads_the_budget_refusal(run_job: Callable[..., JobReport], heart_spec: JobSpec) -> None:

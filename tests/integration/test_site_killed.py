@@ -8,6 +8,7 @@ import pytest
 
 from almoner.flare.exporting import export_job
 from almoner.flare.federation import Federation
+from almoner.flare.job_folder import JOB_LOGS
 from almoner.flare.job_result import read_result
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.session import open_session
@@ -57,5 +58,9 @@ def test_killed_in_mid_round(
     assert ledger.committed(job_id, "train-0002")
     assert not ledger.committed(job_id, "train-0003")
     ledger.verify()
+    folder = consortium.site_folder(VICTIM) / "kit" / job_id
+    assert folder.is_dir()
     federation.start_one(VICTIM)
     federation.wait_for_sites((VICTIM,))
+    wait_until(lambda: not folder.exists(), 30.0)
+    assert (consortium.site_folder(VICTIM) / JOB_LOGS / f"{job_id}.txt").stat().st_size > 0

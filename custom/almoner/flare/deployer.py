@@ -8,7 +8,7 @@ upload is discarded.
 
 import logging
 import time
-import uuid
+from contextlib import ExitStack
 from typing import Any
 
 from nvflare.apis.app_deployer_spec import AppDeployerSpec
@@ -20,7 +20,7 @@ from almoner import __version__
 from almoner.admission.decide import decide, refuse_unread
 from almoner.admission.request import JobRequest, SiteView
 from almoner.errors import AlmonerError, BudgetExceeded, DocumentError, PolicyViolation
-from almoner.flare.job_folder import run_folder, write_job
+from almoner.flare.job_folder import is_job_id, remove_job, run_folder, write_job
 from almoner.flare.render import APP, render_app
 from almoner.flare.site_files import SiteFiles, load_site_files
 from almoner.flare.tree import tree_digest
@@ -101,13 +101,15 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
             decision = decision.model_copy(update={"verdict": "refused", "violations": (*strays, *decision.violations)})
         if decision.verdict == "admitted":
             decision = self._reserve(ledger, job_id, request, decision, plan, view)
-        if decision.verdict == "admitted":
-            try:
-                write_job(workspace, job_id, job_meta, app_name, render_app(envelope))
-            except AlmonerError:
-                ledger.settle(job_id, "its folder could not be written")
-                raise
-        return self._record(ledger, job_id, decision)
+        if decision.verdict != "admitted":
+            return self._record(ledger, job_id, decision)
+        with ExitStack() as undo:
+            undo.callback(ledger.settle, job_id, "its folder could not be written")
+            write_job(workspace, job_id, job_meta, app_name, render_app(envelope))
+            undo.callback(remove_job, run_folder(workspace, job_id), site.folder)
+            recorded = self._record(ledger, job_id, decision)
+            undo.pop_all()
+        return recorded
 
     def _reserve(
         self, ledger: Ledger, job_id: str, request: JobRequest, decision: Decision, plan: JobPlan, view: SiteView
@@ -200,11 +202,7 @@ def _stray_meta(
 ) -> tuple[Violation, ...]:
     """Check the part of a job that nobody signs: its id and FLARE's meta data."""
     problems = []
-    try:
-        canonical = str(uuid.UUID(job_id)) == job_id and meta.get("job_id") == job_id
-    except ValueError:
-        canonical = False
-    if not canonical:
+    if not is_job_id(job_id) or meta.get("job_id") != job_id:
         problems.append(("meta.job_id", "the job id is not the job's own UUID"))
     elif run_folder(workspace, job_id).exists():
         problems.append(("meta.job_id", "there is a folder of a job with this id already"))

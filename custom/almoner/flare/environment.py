@@ -4,6 +4,12 @@ from pathlib import Path
 
 _KEPT_VARIABLES = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "VIRTUAL_ENV", "USER"})
 
+HOME_VARIABLE = "ALMONER_HOME"
+"""Holds the participant's folder."""
+
+INTERNAL_SCHEME = "unix"
+"""FLARE's name for the transport between parent and job processes, which is `internal_socket`."""
+
 CLIENT_OUTCOME_SECONDS = 20
 """How long a finished job waits for the word of a site that may be dead; FLARE's default is 15 minutes."""
 
@@ -20,7 +26,8 @@ def site_environment(home: Path, inherited: dict[str, str]) -> dict[str, str]:
     """
     kept = {name: value for name, value in inherited.items() if name in _KEPT_VARIABLES}
     return kept | {
-        "ALMONER_HOME": str(home),
+        HOME_VARIABLE: str(home),
+        "NVFLARE_INTERNAL_CONN_SCHEME": INTERNAL_SCHEME,
         "NVFLARE_SECURE_LOGGING": "true",
         "PYTHONSAFEPATH": "1",
         "MALLOC_ARENA_MAX": "4",

@@ -20,7 +20,7 @@ Mitigates: T-14.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from almoner.flare.gate import Process, Way
+from almoner.flare.gate_parts import Process, Way
 
 _PARENT: frozenset[Process] = frozenset({"parent"})
 _JOB: frozenset[Process] = frozenset({"job"})

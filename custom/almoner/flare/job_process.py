@@ -8,7 +8,7 @@ from nvflare.private.fed.app.client import worker_process
 from nvflare.private.fed.app.server import runner_process
 
 from almoner.encryption import bfv
-from almoner.flare import controller, executor, filters, gate
+from almoner.flare import controller, executor, filters, gate, internal_socket, server_gate
 from almoner.workloads import heart_disease
 
 SHUTDOWN_GRACE_SECONDS = 0.2
@@ -33,8 +33,11 @@ def run_job(kind: str, arguments: list[str], environment: dict[str, str], folder
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    internal_socket.install()
     if kind == "client":
         gate.install("job")
+    else:
+        server_gate.install()
     flare = worker_process if kind == "client" else runner_process
     sys.argv = [f"almoner-{kind}-job", *arguments]
     args = flare.parse_arguments()

@@ -13,11 +13,18 @@ from typing import Any
 from nvflare.apis.event_type import EventType
 from nvflare.apis.fl_constant import FLContextKey, JobConstants
 from nvflare.apis.fl_context import FLContext
-from nvflare.apis.job_launcher_spec import JobHandleSpec, JobLauncherSpec, JobProcessArgs, add_launcher
+from nvflare.apis.job_launcher_spec import (
+    JobHandleSpec,
+    JobLauncherSpec,
+    JobProcessArgs,
+    JobReturnCode,
+    add_launcher,
+)
 from nvflare.apis.workspace import Workspace
 from nvflare.utils.job_launcher_utils import get_client_job_args, get_credential_env, get_server_job_args
 
 from almoner.errors import AlmonerError
+from almoner.flare.job_folder import remove_job
 from almoner.flare.job_forks import JobHandle, fork_job
 from almoner.flare.site_files import SiteFiles, load_site_files
 from almoner.flare.tree import read_tree, tree_digest
@@ -79,7 +86,7 @@ class AuthorisedLauncher(JobLauncherSpec):  # type: ignore[misc]
 
 
 class SettlingHandle(JobHandleSpec):  # type: ignore[misc]
-    """A job's process, whose end settles the job's charge.
+    """A job's process, whose end settles the job's charge and deletes the job's folder.
 
     A process that ends by itself with code 0 was told to end by the server: steps that it never started
     are refunded. After any other end (crash, kill) the whole reservation stays charged, since what the
@@ -94,13 +101,22 @@ class SettlingHandle(JobHandleSpec):  # type: ignore[misc]
         """Kill the process."""
         self._handle.terminate()
 
-    def poll(self) -> Any:
-        """Return FLARE's code of the process's end, or UNKNOWN while it runs."""
-        return self._handle.poll()
+    def poll(self) -> JobReturnCode:
+        """Return SUCCESS, or UNKNOWN while the process runs and after any other end.
+
+        FLARE would report a crash to the server, which then fails the job for all sites.
+        """
+        code = self._handle.poll()
+        return code if code == JobReturnCode.SUCCESS else JobReturnCode.UNKNOWN
 
     def wait(self) -> None:
-        """Wait for the process, then settle."""
+        """Wait for the process, then settle and delete the job's folder, which FLARE's parent process needs no more."""
         self._handle.wait()
+        self._settle()
+        remove_job(self._site.kit / self._job_id, self._site.folder)
+
+    def _settle(self) -> None:
+        """Refund what was never started, if the process ended by itself."""
         if self._handle.exit_code != 0:
             logger.warning("job %s: its process did not end by itself; the reservation stays charged", self._job_id)
             return

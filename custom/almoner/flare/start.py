@@ -12,6 +12,7 @@ from pathlib import Path
 
 from almoner.errors import AlmonerError, ProvisioningError
 from almoner.flare.environment import site_environment
+from almoner.flare.private_folder import hold_private_folder
 from almoner.provision.manifest import verify_kit
 from almoner.provision.names import KIT_FILE
 
@@ -37,6 +38,7 @@ def run(kit: Path) -> int:
 
     Raises:
         ProvisioningError: the kit is incomplete or not what was signed.
+        FederationError: it is running already.
     """
     kit = kit.resolve()
     verify_kit(kit)
@@ -45,19 +47,28 @@ def run(kit: Path) -> int:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(kit)
+    hold_private_folder(kit.parent)
 
     from nvflare.fuel.f3.mpm import MainProcessMonitor
 
+    from almoner.flare import internal_socket
     from almoner.flare.job_forks import start_helper
 
     start_helper()
+    internal_socket.install()
     if kind == "server":
         from nvflare.private.fed.app.server import server_train as flare_main
+
+        from almoner.flare import server_gate
+
+        server_gate.install()
     else:
         from nvflare.private.fed.app.client import client_train as flare_main
 
         from almoner.flare import gate
+        from almoner.flare.job_folder import remove_leftovers
 
+        remove_leftovers(kit, kit.parent)
         gate.install("parent")
     sys.argv = [f"almoner-{kind}", *arguments]
     args = flare_main.parse_arguments()

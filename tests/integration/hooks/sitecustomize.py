@@ -3,7 +3,11 @@
 ALMONER_TEST_RECORD=<folder>: writes down every message that a process sends, as JSON lines, by wrapping the
 two places that all messages go through: `encode_payload` (what is in one) and `_send_to_endpoint` (where to).
 
-ALMONER_TEST_UNGATED=1: starts a site without the gate, to show that the attacks on it succeed then.
+ALMONER_TEST_UNGATED=sites, server or all: starts these without their gate, to show that the attacks succeed then.
+
+ALMONER_TEST_TCP=1: leaves FLARE's own listener for job processes, clear TCP, in place of the Unix socket.
+
+ALMONER_TEST_FAULTS=<site>: see faults.py.
 
 Python imports this module at start. It lets the variables pass the site's environment allow-list, so that
 job processes are changed too.
@@ -15,6 +19,8 @@ import sys
 import threading
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
+
+import faults
 
 FOLDER = os.environ.get("ALMONER_TEST_RECORD", "")
 LOCK = threading.Lock()
@@ -58,6 +64,7 @@ def wrap_core_cell(module):
                 "headers": summary(dict(message.headers or {})),
                 "size": size,
                 "payload": summary(payload),
+                "marked": faults.is_marked(payload),
             }
         )
         return send(self, to_endpoint, message)
@@ -80,23 +87,30 @@ def wrap_environment(module):
     allowed = module.site_environment
 
     def recorded_environment(home, inherited):
-        names = ("ALMONER_TEST_RECORD", "ALMONER_TEST_UNGATED", "PYTHONPATH")
-        kept = {name: inherited[name] for name in names if name in inherited}
-        return allowed(home, inherited) | kept
+        kept = {name: inherited[name] for name in inherited if name.startswith("ALMONER_TEST_") or name == "PYTHONPATH"}
+        environment = allowed(home, inherited) | kept
+        if "ALMONER_TEST_TCP" in kept:
+            del environment["NVFLARE_INTERNAL_CONN_SCHEME"]
+        return environment
 
     module.site_environment = recorded_environment
 
 
 def open_gate(module):
-    module.install = lambda process: None
+    module.install = lambda *process: None
 
 
 WRAPPERS = {"almoner.flare.environment": wrap_environment}
 if FOLDER:
     WRAPPERS["nvflare.fuel.f3.cellnet.core_cell"] = wrap_core_cell
     WRAPPERS["nvflare.fuel.f3.cellnet.cell"] = wrap_cell
-if os.environ.get("ALMONER_TEST_UNGATED"):
+if faults.SITE:
+    WRAPPERS |= faults.WRAPPERS
+UNGATED = os.environ.get("ALMONER_TEST_UNGATED", "")
+if UNGATED in ("sites", "all"):
     WRAPPERS["almoner.flare.gate"] = open_gate
+if UNGATED in ("server", "all"):
+    WRAPPERS["almoner.flare.server_gate"] = open_gate
 
 
 class WrappingLoader(Loader):

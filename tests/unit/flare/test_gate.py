@@ -35,9 +35,11 @@ from nvflare.private.fed.client.admin_commands import AdminCommands
 from nvflare.private.fed.client.client_req_processors import ClientRequestProcessors
 from nvflare.private.fed.utils.fed_utils import fobs_initialize
 
-from almoner.flare import gate
+from almoner.flare import gate, gate_parts
 from almoner.flare.deploy_processor import BoundedDeployProcessor
-from almoner.flare.gate import ADMIN_TOPICS, END_RUN, JOB_COMMANDS, Gate, GatedRegistry, Process
+from almoner.flare.gate import ADMIN_TOPICS, END_RUN, JOB_COMMANDS, Gate
+from almoner.flare.gate_log import RefusalLog
+from almoner.flare.gate_parts import BYE, GatedRegistry, Process
 
 SITE = {"parent": "hungary", "job": "hungary.6a1b"}
 AWAITED = "a-request-of-ours"
@@ -97,7 +99,7 @@ class Site:
         self.sent: list[Message] = []
         self.core._send_to_endpoint = lambda to_endpoint, message: self.sent.append(message) or ""
         if gated:
-            gate.guard(self.core, process)
+            gate_parts.guard(self.core, lambda name, is_awaited: Gate(name, process, is_awaited))
 
     def _note(self, message: Message) -> None:
         payload = message.payload
@@ -158,7 +160,7 @@ def test_requests_to_the_job_process_off_the_list(
 def test_a_forwarded_goodbye_cuts_no_connection(make_site: Callable[[Process], Site], gated: bool) -> None:
     """FLARE drops its connection to the cell that forwarded the goodbye: a site without server."""
     site = make_site("parent")
-    site.receive(make_message("parent", *gate.BYE, REPLY_EXPECTED=True))
+    site.receive(make_message("parent", *BYE, REPLY_EXPECTED=True))
     assert ("server" in site.core.agents) is gated
     assert [answer.headers[MessageHeaderKey.RETURN_CODE] for answer in site.sent] == [ReturnCode.OK]
 
@@ -326,8 +328,11 @@ def test_a_message_without_headers_is_refused() -> None:
         assert make_gate(process).admit_request(Message(None, None)) is not None
 
 
-def test_refusals_are_logged_short_and_printable(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, logger=gate.__name__):
+def test_refusals_are_logged_short_and_printable(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_parts, "REFUSALS", RefusalLog())
+    with caplog.at_level(logging.WARNING, logger="almoner.flare.gate"):
         make_gate("job").admit(make_message("job", "evil\nline\x1b[2J", "x" * 10_000_000))
     (record,) = caplog.records
     assert len(record.getMessage()) < 400
@@ -428,4 +433,4 @@ def test_random_headers_never_raise_and_never_open_the_gate(
     }[process]
     assert not dispatched or honest
     if headers[MessageHeaderKey.MSG_TYPE] == MessageType.REQ and headers[MessageHeaderKey.DESTINATION] == SITE[process]:
-        assert not arrived or honest or (process == "parent" and way[0] == "admin") or way == gate.BYE
+        assert not arrived or honest or (process == "parent" and way[0] == "admin") or way == BYE

@@ -26,8 +26,9 @@ from nvflare.private.fed.client.admin_commands import AdminCommands
 from nvflare.private.fed.client.client_req_processors import ClientRequestProcessors
 from nvflare.widgets.fed_event import FED_EVENT_TOPIC
 
-from almoner.flare.gate import Gate, Process, Way
+from almoner.flare.gate import Gate
 from almoner.flare.gate_census import CENSUS, FORWARDERS, Entry
+from almoner.flare.gate_parts import Process, Way
 
 ROOT = Path(nvflare.__file__).parent
 AUX, ADMIN, COMMAND = "aux_communication", "admin", "client_command"
