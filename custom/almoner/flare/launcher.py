@@ -88,8 +88,8 @@ class AuthorisedLauncher(JobLauncherSpec):  # type: ignore[misc]
 class SettlingHandle(JobHandleSpec):  # type: ignore[misc]
     """A job's process, whose end settles the job's charge and deletes the job's folder.
 
-    A process that ends by itself with code 0 was told to end by the server: steps that it never started
-    are refunded. After any other end (crash, kill) the whole reservation stays charged, since what the
+    A process that ends by itself with code 0 was told to end by the server, or had lost it: steps that it
+    never started are refunded. After any other end (crash, kill) the whole reservation stays charged, since what the
     process had seen is not public.
     """
 
