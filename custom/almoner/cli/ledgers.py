@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from almoner.cli.app import console, new_group, print_json
+from almoner.flare.held_heads import HEADS_FILE, heads_json, read_heads, verify_against
 from almoner.flare.site_files import LEDGER
 from almoner.privacy.ledger import Ledger
 from almoner.privacy.ledger_entries import Entry
@@ -58,18 +59,44 @@ def show_command(
 
 
 @app.command("verify")
-def verify_command(site: Annotated[Path, SITE_ARGUMENT], as_json: Annotated[bool, JSON_OPTION] = False) -> None:
+def verify_command(
+    site: Annotated[Path, SITE_ARGUMENT],
+    against: Annotated[
+        Path | None, typer.Option("--against", help="heads that others hold, as `almoner ledger heads` writes them")
+    ] = None,
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
     """Check the whole chain and recompute every account from it; exit code 2 names the first bad entry.
 
-    Example: almoner ledger verify build/demo-1/sites/cleveland
+    Example: almoner ledger verify build/demo-1/sites/cleveland --against heads.json
     """
     with open_ledger(site) as ledger:
         report = ledger.verify()
         sequence, head = ledger.head()
+        held = None if against is None else verify_against(ledger, site, against)
     if as_json:
-        print_json({"ok": True, "entries": report.num_entries, "head": {"seq": sequence, "hash": head}})
+        checked = {} if held is None else {"contains_head": held}
+        print_json({"ok": True, "entries": report.num_entries, "head": {"seq": sequence, "hash": head}, **checked})
+        return
+    console.print(f"ledger verifies: {report.num_entries} entries, head {head}")
+    if held is not None:
+        console.print(f"it contains entry {held}, the newest that {against} holds: not rolled back behind it")
+
+
+@app.command("heads")
+def heads_command(
+    folder: Annotated[Path, typer.Argument(help="a site's or the server's folder (it holds kit/)")],
+) -> None:
+    """Print, as JSON, the newest signed ledger head that a site or the server holds of each site.
+
+    Example: almoner ledger heads build/demo-1/sites/hungary > heads.json
+    """
+    if (folder / LEDGER).exists():
+        with open_ledger(folder) as ledger:
+            held = ledger.held_heads()
     else:
-        console.print(f"ledger verifies: {report.num_entries} entries, head {head}")
+        held = read_heads(folder / HEADS_FILE)
+    print_json(heads_json(held))
 
 
 def _account_row(account: Any) -> dict[str, Any]:

@@ -1,17 +1,12 @@
 """A site's signed word on whether the final model of a job may be released to the submitter."""
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
 from almoner.errors import ProtocolError
+from almoner.flare.signing import SIGNATURE_BYTES, sign, verify_signed
 from almoner.schema.base import canonical_json
 from almoner.schema.consortium import Roster
 
-_PADDING = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
-CONSENT_BYTES = 1 + 256
-"""One byte for yes or no, then an RSA-2048 signature: the same length for either answer."""
+CONSENT_BYTES = 1 + SIGNATURE_BYTES
+"""One byte for yes or no, then the signature: the same length for either answer."""
 
 
 def _statement(site: str, envelope_digest: str, job_id: str, consents: bool) -> bytes:
@@ -23,11 +18,7 @@ def _statement(site: str, envelope_digest: str, job_id: str, consents: bool) -> 
 
 def sign_consent(private_key_pem: bytes, site: str, envelope_digest: str, job_id: str, consents: bool) -> bytes:
     """Sign a site's answer with its kit's key."""
-    key = serialization.load_pem_private_key(private_key_pem, password=None)
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ProtocolError("the kit's key is not an RSA key")
-    signature = key.sign(_statement(site, envelope_digest, job_id, consents), _PADDING, hashes.SHA256())
-    return bytes([consents]) + signature
+    return bytes([consents]) + sign(private_key_pem, _statement(site, envelope_digest, job_id, consents))
 
 
 def verify_consent(answer: bytes, roster: Roster, site: str, envelope_digest: str, job_id: str) -> None:
@@ -36,13 +27,6 @@ def verify_consent(answer: bytes, roster: Roster, site: str, envelope_digest: st
     Raises:
         ProtocolError: the answer is no, malformed, or not signed by that site's certificate.
     """
-    entry = roster.entry(site)
-    if entry is None or len(answer) != CONSENT_BYTES or answer[0] != 1:
+    if roster.entry(site) is None or len(answer) != CONSENT_BYTES or answer[0] != 1:
         raise ProtocolError(f"{site} does not consent to the model's release")
-    key = x509.load_pem_x509_certificate(entry.certificate_pem.encode()).public_key()
-    if not isinstance(key, rsa.RSAPublicKey):
-        raise ProtocolError(f"the roster's certificate of {site} is not an RSA certificate")
-    try:
-        key.verify(answer[1:], _statement(site, envelope_digest, job_id, True), _PADDING, hashes.SHA256())
-    except InvalidSignature:
-        raise ProtocolError(f"the consent of {site} is not signed by it") from None
+    verify_signed(answer[1:], _statement(site, envelope_digest, job_id, True), roster, site, "consent")

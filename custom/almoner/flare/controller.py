@@ -16,10 +16,14 @@ from nvflare.widgets.info_collector import GroupInfoCollector, InfoCollector
 
 from almoner.errors import AlmonerError, FederationError
 from almoner.flare.answers import Answers
+from almoner.flare.held_heads import HEADS_FILE, ServerHeads
 from almoner.flare.job_context import read_envelope, server_scheme
 from almoner.flare.job_result import write_result
 from almoner.flare.job_run import JobRun
 from almoner.flare.wire import PAYLOAD_KEY, Reply, TaskHeader, encode_task
+from almoner.provision import names
+from almoner.schema.consortium import Roster
+from almoner.schema.documents import load_document
 from almoner.schema.job import JobEnvelope
 from almoner.workloads.registry import workload
 
@@ -47,6 +51,9 @@ class AlmonerController(Controller):  # type: ignore[misc]
         job_id = str(fl_ctx.get_job_id())
         self._envelope: JobEnvelope = read_envelope(Path(workspace.get_app_config_dir(job_id)))
         self._run_folder = Path(workspace.get_run_dir(job_id))
+        kit = Path(workspace.get_root_dir()).resolve()
+        roster = load_document(kit / "local" / names.ROSTER_FILE, Roster)
+        self._heads = ServerHeads(kit.parent / HEADS_FILE, roster)
 
     def stop_controller(self, fl_ctx: FLContext) -> None:
         """Nothing is held open."""
@@ -78,7 +85,7 @@ class AlmonerController(Controller):  # type: ignore[misc]
         try:
             dimension = workload(self._envelope.spec.workload).dimension
             scheme = server_scheme(self._envelope, dimension)
-            job = JobRun(self._envelope, scheme, dimension, ask, self._keep_progress)
+            job = JobRun(self._envelope, scheme, dimension, ask, self._keep_progress, self._heads)
             running = tuple(client.name for client in fl_ctx.get_engine().get_clients())
             write_result(self._run_folder, job.run(running))
         except AlmonerError as error:

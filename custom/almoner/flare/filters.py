@@ -14,11 +14,13 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 
 from almoner.errors import PolicyViolation
-from almoner.flare.consent import CONSENT_BYTES
 from almoner.flare.executor import REFUSED
+from almoner.flare.head_exchange import introduction_bytes
 from almoner.flare.job_context import JobContext, job_context
 from almoner.flare.sealed import Sealed, SealedResult, reply_shareable, unseal
+from almoner.flare.signing import SIGNATURE_BYTES
 from almoner.flare.wire import REFUSAL, Reply, ReplyKind, encode_reply
+from almoner.privacy.heads import HEAD_BYTES
 from almoner.release.accuracy import RELEASE_BYTES
 
 logger = logging.getLogger(__name__)
@@ -70,7 +72,9 @@ def expected_body_bytes(kind: ReplyKind, context: JobContext) -> int:
     """Return the one length that a kind of reply has in this job: the egress policy's shape."""
     return {
         ReplyKind.REFUSAL: 0,
-        ReplyKind.SETUP: CONSENT_BYTES,
+        ReplyKind.SETUP: introduction_bytes(len(context.envelope.sites)),
+        ReplyKind.HEAD: HEAD_BYTES,
+        ReplyKind.COSIGNATURE: SIGNATURE_BYTES,
         ReplyKind.UPDATE: context.scheme.message_bytes,
         ReplyKind.RELEASE: RELEASE_BYTES,
         ReplyKind.MODEL: 8 * context.workload.dimension,

@@ -1,4 +1,4 @@
-"""The phases of one job at the server: set-up, rounds, release, model.
+"""The phases of one job at the server: set-up, ledger heads, rounds, release, model.
 
 The server holds no model and no key. It relays each round's total; the sites open it and take the step.
 """
@@ -10,8 +10,13 @@ from typing import Any
 
 from almoner.encryption.scheme import ProtectionScheme
 from almoner.errors import FederationError
+from almoner.flare.consent import CONSENT_BYTES
+from almoner.flare.head_exchange import introduction_bytes
+from almoner.flare.held_heads import ServerHeads
 from almoner.flare.job_result import JobResult, RoundRecord
-from almoner.flare.wire import Reply, ReplyKind, TaskHeader
+from almoner.flare.signing import SIGNATURE_BYTES
+from almoner.flare.wire import Reply, ReplyKind, TaskHeader, TaskKind
+from almoner.privacy.heads import HEAD_BYTES, pack_heads, unpack_heads
 from almoner.schema.job import JobEnvelope
 
 logger = logging.getLogger(__name__)
@@ -29,6 +34,7 @@ class JobRun:
         dimension: number of the model's parameters.
         ask: how sites are asked.
         tell: takes each change of the progress.
+        heads: the ledger heads that the server holds.
     """
 
     envelope: JobEnvelope
@@ -36,6 +42,7 @@ class JobRun:
     dimension: int
     ask: Ask
     tell: Callable[[dict[str, Any]], None]
+    heads: ServerHeads
     _total: bytes = field(default=b"", init=False)
     _contributors: tuple[str, ...] = field(default=(), init=False)
 
@@ -49,8 +56,9 @@ class JobRun:
             FederationError: fewer than `min_sites` took part in a phase, or the job was aborted.
         """
         spec, result = self.envelope.spec, JobResult(job=self.envelope.spec.name)
-        consents = self._set_up(running)
-        sites = tuple(consents)
+        introductions = self._set_up(running)
+        consents = {site: data[:CONSENT_BYTES] for site, data in introductions.items()}
+        sites = self._exchange_heads(introductions)
         for number in range(1, spec.rounds + 1):
             self._report("train", number, sites, done=number - 1)
             replies = self._gather("train", number, sites, ReplyKind.UPDATE)
@@ -68,10 +76,21 @@ class JobRun:
         return result
 
     def _set_up(self, running: tuple[str, ...]) -> dict[str, bytes]:
-        """Collect the sites' signed consents, in roster order; who answers takes part."""
+        """Collect the sites' introductions, in roster order; who answers takes part."""
         sites = tuple(site for site in self.envelope.sites if site in running)
         self._report("setup", 0, sites)
         return {site: reply.body for site, reply in self._gather("setup", 0, sites, ReplyKind.SETUP).items()}
+
+    def _exchange_heads(self, introductions: dict[str, bytes]) -> tuple[str, ...]:
+        """Have each site prove its ledger and keep the others' heads; return the sites that did."""
+        sites = self.envelope.sites
+        body = b"".join(introductions.values()) + pack_heads(sites, self.heads.held())
+        proofs = self._gather("heads", 0, tuple(introductions), ReplyKind.HEAD, tuple(introductions), body)
+        proven = tuple(proofs)
+        body = b"".join(reply.body for reply in proofs.values())
+        cosigned = tuple(self._gather("cosign", 0, proven, ReplyKind.COSIGNATURE, proven, body))
+        self.heads.keep(unpack_heads(proven, body))
+        return cosigned
 
     def _fetch_model(self, sites: tuple[str, ...], consents: dict[str, bytes], result: JobResult) -> list[float] | None:
         """Ask one site for the model, the first of the roster, if every site that contributed consents."""
@@ -92,15 +111,26 @@ class JobRun:
         logger.warning("no site gave the model")
         return None
 
-    def _gather(self, kind: Any, number: int, sites: tuple[str, ...], wanted: ReplyKind) -> dict[str, Reply]:
+    def _gather(
+        self,
+        kind: TaskKind,
+        number: int,
+        sites: tuple[str, ...],
+        wanted: ReplyKind,
+        contributors: tuple[str, ...] | None = None,
+        body: bytes | None = None,
+    ) -> dict[str, Reply]:
         """Ask sites for one kind of reply; return the good ones in roster order.
+
+        Without a body of its own, the task carries the last total and whose updates are in it.
 
         Raises:
             FederationError: fewer than `min_sites` gave one.
         """
         need = self.envelope.spec.min_sites
-        header = TaskHeader(kind=kind, round=number, contributors=self._contributors, consents={})
-        replies = self.ask(header, self._total, sites, need) if len(sites) >= need else {}
+        parts = self._contributors if contributors is None else contributors
+        header = TaskHeader(kind=kind, round=number, contributors=parts, consents={})
+        replies = self.ask(header, self._total if body is None else body, sites, need) if len(sites) >= need else {}
         good = {
             site: replies[site]
             for site in self.envelope.sites
@@ -112,9 +142,14 @@ class JobRun:
         return good
 
     def _fits(self, reply: Reply, number: int) -> bool:
-        """Tell whether a reply is of this round and, for an update, of the scheme's length."""
-        right_length = reply.kind is not ReplyKind.UPDATE or len(reply.body) == self.scheme.message_bytes
-        return right_length and reply.round == number
+        """Tell whether a reply is of this round, and of the length that its kind has."""
+        lengths = {
+            ReplyKind.SETUP: introduction_bytes(len(self.envelope.sites)),
+            ReplyKind.HEAD: HEAD_BYTES,
+            ReplyKind.COSIGNATURE: SIGNATURE_BYTES,
+            ReplyKind.UPDATE: self.scheme.message_bytes,
+        }
+        return len(reply.body) == lengths.get(reply.kind, len(reply.body)) and reply.round == number
 
     def _report(self, phase: str, number: int, sites: tuple[str, ...], done: int = 0) -> None:
         """Tell how far the job is."""

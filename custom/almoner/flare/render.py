@@ -16,7 +16,7 @@ from almoner.schema.base import canonical_json
 from almoner.schema.job import JobEnvelope, JobSpec
 
 APP = "app"
-TASKS = ("setup", "train", "release", "model")
+TASKS = ("setup", "heads", "cosign", "train", "release", "model")
 TASK_REQUEST_INTERVAL_SECONDS = 0.05
 """How soon a site asks for its next task; FLARE's default of 2 s is most of a small round."""
 

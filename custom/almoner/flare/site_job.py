@@ -2,7 +2,9 @@
 
 Transitions (a task that is not listed for a state raises `ProtocolError`):
 
-    NEW       --setup-->            READY      nothing of the data is touched
+    NEW       --setup-->            MET        nothing of the data is touched before READY
+    MET       --heads-->            PROVEN     the own ledger contains every head of its own that others hold
+    PROVEN    --cosign-->           READY      the others' heads are kept
     READY     --train r-->          READY      r is exactly the next round; its total is applied first
     READY     --train r again-->    READY      the same answer again, data untouched, nothing charged
     READY     --release-->          RELEASED   after the last round, if the job has a release
@@ -21,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from almoner.errors import ProtocolError
-from almoner.flare.consent import sign_consent, verify_consent
+from almoner.flare.consent import verify_consent
+from almoner.flare.head_exchange import HeadExchange
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed
 from almoner.flare.wire import ReplyKind, TaskHeader
@@ -38,6 +41,8 @@ class State(Enum):
     """Where a job stands at a site."""
 
     NEW = auto()
+    MET = auto()
+    PROVEN = auto()
     READY = auto()
     RELEASED = auto()
     DONE = auto()
@@ -51,6 +56,7 @@ class SiteJob:
         self._spec = context.envelope.spec
         self._model = context.workload.build_model()
         self._weights: NDArray[np.float64] = flatten(self._model)
+        self._heads = HeadExchange(context)
         self._state = State.NEW
         self._rounds_trained = 0
         self._rounds_applied = 0
@@ -65,12 +71,12 @@ class SiteJob:
 
         Raises:
             ProtocolError: the task is not allowed now.
-            LedgerError: the ledger does not let the step start.
+            LedgerError: the ledger does not let the step start, or was rolled back.
         """
         with self._lock:
-            if header.kind == "setup":
-                return self._set_up()
-            if self._state in (State.NEW, State.DONE):
+            if header.kind in ("setup", "heads", "cosign"):
+                return self._set_up(header, body)
+            if self._state in (State.NEW, State.MET, State.PROVEN, State.DONE):
                 raise ProtocolError(f"task {header.kind} in state {self._state.name}")
             if self._is_repeat(header):
                 return self._repeat()
@@ -79,17 +85,21 @@ class SiteJob:
                 return self._train(header.round)
             return self._release(header) if header.kind == "release" else self._give_model(header)
 
-    def _set_up(self) -> Sealed:
-        """Sign whether this site's policy lets the final model go."""
-        if self._state is not State.NEW:
-            raise ProtocolError("set-up twice")
-        site = self._context.site
-        key = (site.kit / "startup" / "client.key").read_bytes()
-        consent = sign_consent(
-            key, site.policy.site, self._context.envelope_digest, self._context.job_id, site.policy.release_final_model
-        )
-        self._state = State.READY
-        return Sealed(ReplyKind.SETUP, 0, "", consent)
+    def _set_up(self, header: TaskHeader, body: bytes) -> Sealed:
+        """Introduce this site, prove its ledger, keep the others' heads: in this order, each once."""
+        match header.kind, self._state:
+            case "setup", State.NEW:
+                answer = Sealed(ReplyKind.SETUP, 0, "", self._heads.introduce())
+                self._state = State.MET
+            case "heads", State.MET:
+                answer = Sealed(ReplyKind.HEAD, 0, "", self._heads.prove(header.contributors, body))
+                self._state = State.PROVEN
+            case "cosign", State.PROVEN:
+                answer = Sealed(ReplyKind.COSIGNATURE, 0, "", self._heads.cosign(header.contributors, body))
+                self._state = State.READY
+            case _:
+                raise ProtocolError(f"task {header.kind} in state {self._state.name}")
+        return answer
 
     def _is_repeat(self, header: TaskHeader) -> bool:
         """Tell whether FLARE delivers the last task once more."""

@@ -4,7 +4,8 @@ A task carries a JSON header (what is to be done; nothing in it is secret) and a
 fixed-size binary header and a body whose length is fixed by kind, scheme and dimension: nothing about a
 reply but its body can depend on data.
 
-Replies: SETUP (the site's signed consent), UPDATE (the protected update of a round), RELEASE (the noised
+Replies: SETUP (the site's signed consent, and the ledger heads that it holds of others), HEAD (its own signed
+ledger head), COSIGNATURE (over the heads of all), UPDATE (the protected update of a round), RELEASE (the noised
 accuracy histogram), MODEL (the final weights), REFUSAL (always empty: the one answer to every failure).
 """
 
@@ -26,7 +27,7 @@ _TASK_HEADER = struct.Struct("<4sI")
 _MAGIC = b"ALM1"
 _MAX_TASK_HEADER_BYTES = 1_000_000
 
-TaskKind = Literal["setup", "train", "release", "model"]
+TaskKind = Literal["setup", "heads", "cosign", "train", "release", "model"]
 
 
 class ReplyKind(IntEnum):
@@ -37,6 +38,8 @@ class ReplyKind(IntEnum):
     UPDATE = 2
     RELEASE = 3
     MODEL = 4
+    HEAD = 5
+    COSIGNATURE = 6
 
 
 class TaskHeader(Model):
@@ -44,7 +47,8 @@ class TaskHeader(Model):
 
     Args:
         round: 1-based round of a "train" task; rounds + 1 afterwards, 0 at set-up.
-        contributors: whose updates are in the body's total, in roster order; empty if there is no total.
+        contributors: whose updates are in the body's total (whose parts the body is made of, at set-up), in roster
+            order; empty if there is no body.
         consents: each site's signed consent, hexadecimal; in the "model" task alone.
     """
 

@@ -11,9 +11,8 @@ a submitter asked, `LedgerError` for an illegal transition or a file that is mis
 
 The chain shows edits, not rollbacks. It cannot show by itself that the file was replaced by an older
 valid copy, that its tail was cut off together with the state, or that it was rewritten from some entry on
-with all hashes and the state computed anew. Heads cosigned by other sites will show all three; until
-then, keep a copy of `head()` elsewhere. Between two runs of `verify` the state tables are trusted:
-whoever can write the file can change them, and `verify` is what finds it. Nothing here runs it by itself.
+with all hashes and the state computed anew. The heads that other sites hold show all three, at the start of
+each job, which runs `verify` too (`flare/head_exchange`). Between two runs the state tables are trusted.
 """
 
 from collections.abc import Iterator
@@ -25,7 +24,8 @@ from typing import Any, Self
 
 from almoner.errors import LedgerError
 from almoner.privacy import ledger_transitions as transitions
-from almoner.privacy.ledger_chain import append, append_model, read_entries, read_site
+from almoner.privacy.heads import SignedHead, newest
+from almoner.privacy.ledger_chain import append, append_model, hash_at, read_entries, read_held_heads, read_site
 from almoner.privacy.ledger_entries import Created, Entry, recorded, validated
 from almoner.privacy.ledger_schema import LEDGER_VERSION, creation, transaction
 from almoner.privacy.ledger_tables import AccountState, JobState, find_step, read_accounts, read_open_jobs, read_plan
@@ -248,6 +248,26 @@ class Ledger:
         """Return the sequence number and hash of the last entry."""
         last = self.entries(limit=1)[0]
         return last.seq, last.hash
+
+    def hash_at(self, seq: int) -> str | None:
+        """Return the hash of one entry, or None if the ledger has none of that number."""
+        with self._transaction(write=False) as connection:
+            return hash_at(connection, seq)
+
+    def held_heads(self) -> dict[str, SignedHead]:
+        """Return the newest head that this site holds of each other site's ledger."""
+        with self._transaction(write=False) as connection:
+            return read_held_heads(connection)
+
+    def hold_heads(self, job_id: str, heads: dict[str, SignedHead]) -> None:
+        """Keep heads of other sites' ledgers, whose signatures the caller has checked.
+
+        *Guarantee*: on return the newest head of each site, of these and those held before, is durable.
+        """
+        with self._transaction(write=True) as connection:
+            merged = newest(read_held_heads(connection), heads)
+            payload = {"job_id": job_id, "heads": {site: head.to_json() for site, head in merged.items()}}
+            append(connection, "heads", recorded("heads", payload))
 
     def verify(self) -> VerifyReport:
         """Check the whole ledger from its entries; see `verify_chain` for what holds on return.

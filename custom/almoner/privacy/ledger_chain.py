@@ -1,9 +1,11 @@
 """The chain of entries as SQL: reads it, and adds to its end within the caller's transaction."""
 
+import json
 import sqlite3
 from datetime import UTC, datetime
 
-from almoner.errors import LedgerError
+from almoner.errors import LedgerError, ProtocolError
+from almoner.privacy.heads import SignedHead
 from almoner.privacy.ledger_entries import FIRST_PREVIOUS, KIND_OF, Created, Entry
 from almoner.schema.base import Model, canonical_json
 
@@ -18,6 +20,29 @@ def read_site(connection: sqlite3.Connection) -> str:
     """Return the site that the first entry names."""
     (payload,) = connection.execute("SELECT payload FROM entries WHERE seq = 1").fetchone()
     return Created.model_validate_json(payload).site
+
+
+def hash_at(connection: sqlite3.Connection, seq: int) -> str | None:
+    """Return the hash of an entry, or None if there is none of that number."""
+    row = connection.execute("SELECT hash FROM entries WHERE seq = ?", (seq,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def read_held_heads(connection: sqlite3.Connection) -> dict[str, SignedHead]:
+    """Return the heads of other sites' ledgers in the newest entry of kind "heads".
+
+    Raises:
+        LedgerError: when the entry is not of heads.
+    """
+    row = connection.execute("SELECT payload FROM entries WHERE kind = 'heads' ORDER BY seq DESC LIMIT 1").fetchone()
+    try:
+        return (
+            {}
+            if row is None
+            else {str(site): SignedHead.from_json(head) for site, head in json.loads(row[0])["heads"].items()}
+        )
+    except (ProtocolError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise LedgerError("the entry of held heads is malformed → restore the ledger from its backup") from None
 
 
 def append(connection: sqlite3.Connection, kind: str, payload: str) -> Entry:

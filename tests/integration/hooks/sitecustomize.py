@@ -9,6 +9,11 @@ ALMONER_TEST_TCP=1: leaves FLARE's own listener for job processes, clear TCP, in
 
 ALMONER_TEST_FAULTS=<site>: see faults.py.
 
+ALMONER_TEST_OPENED=<folder>: writes down every data file (.csv) that a process opens.
+
+ALMONER_TEST_NO_HEADS=1: starts a site that asks nobody about its ledger's head, to show that a rollback
+succeeds then.
+
 Python imports this module at start. It lets the variables pass the site's environment allow-list, so that
 job processes are changed too.
 """
@@ -23,6 +28,7 @@ from importlib.machinery import PathFinder
 import faults
 
 FOLDER = os.environ.get("ALMONER_TEST_RECORD", "")
+OPENED, NO_HEADS = "ALMONER_TEST_OPENED", "ALMONER_TEST_NO_HEADS"
 LOCK = threading.Lock()
 
 
@@ -100,10 +106,24 @@ def open_gate(module):
     module.install = lambda *process: None
 
 
+def record_opened(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".csv"):
+        with LOCK, open(os.path.join(os.environ[OPENED], f"{os.getpid()}.jsonl"), "a") as file:
+            file.write(json.dumps(str(arguments[0])) + "\n")
+
+
+def ask_nobody(module):
+    module.verify_contains = lambda entry_hash, head, holder: None
+
+
 WRAPPERS = {"almoner.flare.environment": wrap_environment}
 if FOLDER:
     WRAPPERS["nvflare.fuel.f3.cellnet.core_cell"] = wrap_core_cell
     WRAPPERS["nvflare.fuel.f3.cellnet.cell"] = wrap_cell
+if os.environ.get(OPENED):
+    sys.addaudithook(record_opened)
+if os.environ.get(NO_HEADS):
+    WRAPPERS["almoner.flare.head_exchange"] = ask_nobody
 if faults.SITE:
     WRAPPERS |= faults.WRAPPERS
 UNGATED = os.environ.get("ALMONER_TEST_UNGATED", "")

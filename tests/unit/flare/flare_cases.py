@@ -13,12 +13,14 @@ from nvflare.apis.fl_context import FLContext
 from torch import Tensor
 
 from almoner.encryption.plain import PlainScheme
+from almoner.flare.head_exchange import HeadExchange
 from almoner.flare.job_context import JobContext, job_grid
 from almoner.flare.render import render_app
 from almoner.flare.site_files import LEDGER, SiteFiles
 from almoner.flare.site_job import SiteJob
 from almoner.flare.tree import tree_digest
 from almoner.flare.wire import TaskHeader, TaskKind
+from almoner.privacy.heads import EMPTY_SLOT
 from almoner.privacy.ledger import Ledger, Reservation
 from almoner.privacy.plan import job_events
 from almoner.schema.base import digest
@@ -39,6 +41,7 @@ from almoner.workloads.base import Workload
 DECLARATIONS: Declarations = load_declarations(Path(__file__).resolve().parents[3])
 SITES = DECLARATIONS.consortium.sites
 DIMENSION = 3
+PAIR = ("cleveland", "hungary")
 JOB_ID = str(uuid.UUID(int=7))
 
 SPEC = JobSpec(
@@ -133,6 +136,8 @@ def make_context(
     kit = folder / "kit"
     (kit / "startup").mkdir(parents=True)
     (kit / "startup" / "client.key").write_bytes(pki.key(site).read_bytes())
+    (folder / "peer" / "kit" / "startup").mkdir(parents=True)
+    (folder / "peer" / "kit" / "startup" / "client.key").write_bytes(pki.key(PAIR[1]).read_bytes())
     made = envelope(spec)
     plan = job_events(spec)
     files = SiteFiles(
@@ -204,7 +209,20 @@ def header(
     return TaskHeader(kind=kind, round=number, contributors=contributors, consents=consents or {})
 
 
-PAIR = ("cleveland", "hungary")
+def peer_of(context: JobContext) -> JobContext:
+    """Return the same job's context at the second site of the pair, with a ledger of its own."""
+    folder = context.site.folder / "peer"
+    files = replace(
+        context.site,
+        kit=folder / "kit",
+        folder=folder,
+        policy=DECLARATIONS.policies[PAIR[1]],
+        config=DECLARATIONS.sites[PAIR[1]],
+    )
+    if not (folder / LEDGER).exists():
+        (folder / LEDGER).parent.mkdir(mode=0o700)
+        Ledger.create(folder / LEDGER, PAIR[1]).close()
+    return replace(context, site=files)
 
 
 def total_of(context: JobContext, *updates: np.ndarray[Any, Any]) -> bytes:
@@ -217,14 +235,32 @@ class Driver:
 
     def __init__(self, context: JobContext) -> None:
         self.context, self.job = context, SiteJob(context)
+        self.peer = HeadExchange(peer_of(context))
+        self.introductions = self.heads = b""
         self.update: Any = None
         self.consents: dict[str, str] = {}
 
     def total(self) -> bytes:
         return total_of(self.context, self.update, np.ones(DIMENSION, np.int64))
 
-    def set_up(self) -> Any:
-        return self.job.answer(header("setup"), b"")
+    def introduce(self) -> Any:
+        sealed = self.job.answer(header("setup"), b"")
+        self.introductions = sealed.body + self.peer.introduce() + EMPTY_SLOT * len(SITES)
+        return sealed
+
+    def prove(self) -> Any:
+        sealed = self.job.answer(header("heads", 0, PAIR), self.introductions)
+        self.heads = sealed.body + self.peer.prove(PAIR, self.introductions)
+        return sealed
+
+    def cosign(self) -> Any:
+        self.peer.cosign(PAIR, self.heads)
+        return self.job.answer(header("cosign", 0, PAIR), self.heads)
+
+    def set_up(self) -> None:
+        self.introduce()
+        self.prove()
+        self.cosign()
 
     def train(self, number: int) -> Any:
         due = self.update is not None

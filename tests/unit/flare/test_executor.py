@@ -12,6 +12,7 @@ from almoner.flare import job_context as job_context_module
 from almoner.flare.executor import REFUSED, AlmonerExecutor
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed, SealedResult, unseal
+from almoner.flare.site_job import State
 from almoner.flare.wire import PAYLOAD_KEY, ReplyKind, encode_task
 
 
@@ -65,7 +66,7 @@ def test_unexpected_errors_are_logged_by_type_alone(
 
     context.workload.before_load = crash  # type: ignore[attr-defined]
     executor = AlmonerExecutor()
-    assert execute(executor, "setup", encode_task(header("setup"), b""), fl_ctx) is not REFUSED
+    executor._open_job(fl_ctx)._state = State.READY
     assert execute(executor, "train", encode_task(header("train", 1), b""), fl_ctx) is REFUSED
     assert "ZeroDivisionError" in caplog.text
     assert "record 17" not in caplog.text
@@ -77,6 +78,7 @@ def test_one_job_goes_through_one_executor(context: JobContext, fl_ctx: FLContex
     assert first is not None
     assert first.kind is ReplyKind.SETUP
     assert execute(executor, "setup", encode_task(header("setup"), b""), fl_ctx) is REFUSED
+    executor._open_job(fl_ctx)._state = State.READY
     update = execute(executor, "train", encode_task(header("train", 1), b""), fl_ctx)
     assert update is not None
     assert (update.kind, update.step) == (ReplyKind.UPDATE, "train-0001")

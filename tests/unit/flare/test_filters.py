@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flare_cases import DIMENSION, Driver, Pki, fl_context, head, make_context
+from flare_cases import DIMENSION, SITES, Driver, Pki, fl_context, head, make_context
 from nvflare.apis.dxo import DXO, DataKind
 from nvflare.apis.filter import Filter
 from nvflare.apis.fl_constant import ReturnCode
@@ -19,14 +19,15 @@ from nvflare.fuel.utils import fobs
 
 from almoner.encryption.plain import PlainScheme
 from almoner.flare import job_context as job_context_module
-from almoner.flare.consent import CONSENT_BYTES
 from almoner.flare.executor import REFUSED
 from almoner.flare.filters import BudgetFilter, EgressFilter, ProtectionFilter, expected_body_bytes
+from almoner.flare.head_exchange import introduction_bytes
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed, SealedResult, unseal
 from almoner.flare.wire import PAYLOAD_KEY, REFUSAL, ReplyKind, decode_reply, encode_reply
 from almoner.privacy.ledger import Ledger
 
+SETUP_BYTES = introduction_bytes(len(SITES))
 UPDATE = np.arange(DIMENSION, dtype=np.int64)
 STEP = "train-0001"
 FILTERS = (BudgetFilter, ProtectionFilter, EgressFilter)
@@ -115,13 +116,13 @@ NEVER_PASS: dict[str, Callable[[], Any]] = {
     "refusal with text": lambda: SealedResult(Sealed(ReplyKind.REFUSAL, 0, "", b"the reason is a record")),
     "refusal with a round": lambda: SealedResult(Sealed(ReplyKind.REFUSAL, 77, "", b"")),
     "short consent": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", b"\1")),
-    "long consent": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", b"\1" * (CONSENT_BYTES + 1))),
-    "consent that is an array": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", np.zeros(CONSENT_BYTES, np.uint8))),
-    "consent that is a bytearray": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", bytearray(CONSENT_BYTES))),
+    "long consent": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", b"\1" * (SETUP_BYTES + 1))),
+    "consent that is an array": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", np.zeros(SETUP_BYTES, np.uint8))),
+    "consent that is a bytearray": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", bytearray(SETUP_BYTES))),
     "consent that is hostile": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", Hostile())),
-    "negative round": lambda: SealedResult(Sealed(ReplyKind.SETUP, -1, "", b"\1" * CONSENT_BYTES)),
-    "huge round": lambda: SealedResult(Sealed(ReplyKind.SETUP, 2**31, "", b"\1" * CONSENT_BYTES)),
-    "round is a float": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0.5, "", b"\1" * CONSENT_BYTES)),
+    "negative round": lambda: SealedResult(Sealed(ReplyKind.SETUP, -1, "", b"\1" * SETUP_BYTES)),
+    "huge round": lambda: SealedResult(Sealed(ReplyKind.SETUP, 2**31, "", b"\1" * SETUP_BYTES)),
+    "round is a float": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0.5, "", b"\1" * SETUP_BYTES)),
     "model of a wrong length": lambda: SealedResult(Sealed(ReplyKind.MODEL, 3, "", b"\0" * (8 * DIMENSION + 8))),
 }
 
@@ -281,7 +282,9 @@ def test_a_job_that_this_process_does_not_know(caplog: pytest.LogCaptureFixture)
 def test_every_kind_of_reply_has_one_length(context: JobContext) -> None:
     assert {kind: expected_body_bytes(kind, context) for kind in ReplyKind} == {
         ReplyKind.REFUSAL: 0,
-        ReplyKind.SETUP: CONSENT_BYTES,
+        ReplyKind.SETUP: 257 + 4 * 296 + 256,
+        ReplyKind.HEAD: 8 + 32 + 256,
+        ReplyKind.COSIGNATURE: 256,
         ReplyKind.UPDATE: context.scheme.message_bytes,
         ReplyKind.RELEASE: 16,
         ReplyKind.MODEL: 8 * DIMENSION,
@@ -290,10 +293,17 @@ def test_every_kind_of_reply_has_one_length(context: JobContext) -> None:
 
 def test_all_of_an_honest_job_passes(context: JobContext, fl_ctx: FLContext) -> None:
     driver = Driver(context)
-    answers = [driver.set_up(), driver.train(1), driver.train(2), driver.release()]
+    answers = [driver.introduce(), driver.prove(), driver.cosign(), driver.train(1), driver.train(2), driver.release()]
     driver.consents = {"cleveland": answers[0].body.hex()}
     kinds = [decode_reply(run(SealedResult(sealed), fl_ctx)[PAYLOAD_KEY]).kind for sealed in answers]
-    assert kinds == [ReplyKind.SETUP, ReplyKind.UPDATE, ReplyKind.UPDATE, ReplyKind.RELEASE]
+    assert kinds == [
+        ReplyKind.SETUP,
+        ReplyKind.HEAD,
+        ReplyKind.COSIGNATURE,
+        ReplyKind.UPDATE,
+        ReplyKind.UPDATE,
+        ReplyKind.RELEASE,
+    ]
 
 
 def test_filters_leave_the_executors_refusal_alone(fl_ctx: FLContext) -> None:

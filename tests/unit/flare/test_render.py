@@ -51,7 +51,10 @@ def test_the_job_names_our_components_without_arguments_and_no_filters() -> None
     files = {path: json.loads(content) for path, content in render_job(envelope()).items()}
     client, server = files["app/config/config_fed_client.json"], files["app/config/config_fed_server.json"]
     assert client["executors"] == [
-        {"tasks": ["setup", "train", "release", "model"], "executor": {"path": names.EXECUTOR, "args": {}}}
+        {
+            "tasks": ["setup", "heads", "cosign", "train", "release", "model"],
+            "executor": {"path": names.EXECUTOR, "args": {}},
+        }
     ]
     assert server["workflows"] == [{"id": "almoner", "path": names.CONTROLLER, "args": {}}]
     for config in (client, server):

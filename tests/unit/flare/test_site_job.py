@@ -26,11 +26,12 @@ from flare_cases import (
 )
 
 from almoner.errors import AlmonerError, DataError, LedgerError, ProtocolError
-from almoner.flare.consent import sign_consent, verify_consent
+from almoner.flare.consent import CONSENT_BYTES, sign_consent, verify_consent
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed
 from almoner.flare.site_job import SiteJob
 from almoner.flare.wire import ReplyKind, TaskHeader
+from almoner.privacy.heads import EMPTY_SLOT
 from almoner.release.accuracy import RELEASE_BYTES
 from almoner.schema.job import JobSpec
 
@@ -45,8 +46,8 @@ def consent_of(context: JobContext, pki: Pki, site: str, consents: bool = True, 
     return signed(pki.key(site), site, context.envelope_digest, job_id or context.job_id, consents)
 
 
-STATES = ("new", "ready", "trained 1", "trained 2", "released", "done")
-TASKS = ("setup", "train 1", "train 2", "train 3", "release", "model")
+STATES = ("new", "met", "proven", "ready", "trained 1", "trained 2", "released", "done")
+TASKS = ("setup", "heads", "cosign", "train 1", "train 2", "train 3", "release", "model")
 
 
 @pytest.fixture
@@ -56,11 +57,11 @@ def drive(tmp_path: Path, pki: Pki) -> Callable[..., Driver]:
     def make(state: str, spec: JobSpec = SPEC) -> Driver:
         driver = Driver(make_context(tmp_path / "site", pki, spec))
         driver.consents = {site: consent_of(driver.context, pki, site) for site in PAIR}
-        steps: list[Callable[[], Any]] = [driver.set_up]
+        steps: list[Callable[[], Any]] = [driver.introduce, driver.prove, driver.cosign]
         steps += [lambda number=number: driver.train(number) for number in range(1, spec.rounds + 1)]
         steps += [driver.release] if spec.releases else []
         steps += [lambda: driver.model(due=not spec.releases and spec.rounds > 0)]
-        names = ["new", "ready", *(f"trained {number}" for number in range(1, spec.rounds + 1))]
+        names = ["new", "met", "proven", "ready", *(f"trained {number}" for number in range(1, spec.rounds + 1))]
         names += ["released"] if spec.releases else []
         for step in steps[: [*names, "done"].index(state)]:
             step()
@@ -71,8 +72,8 @@ def drive(tmp_path: Path, pki: Pki) -> Callable[..., Driver]:
 
 def carry_out(driver: Driver, task: str, state: str) -> Sealed:
     """Send a task in the form in which the state would take it, if it takes it at all."""
-    if task == "setup":
-        return driver.set_up()
+    if task in ("setup", "heads", "cosign"):
+        return {"setup": driver.introduce, "heads": driver.prove, "cosign": driver.cosign}[task]()
     due = state.startswith("trained")
     body = driver.total() if due else b""
     contributors = PAIR if due else ()
@@ -85,6 +86,8 @@ def carry_out(driver: Driver, task: str, state: str) -> Sealed:
 
 ALLOWED = {
     ("new", "setup"): ReplyKind.SETUP,
+    ("met", "heads"): ReplyKind.HEAD,
+    ("proven", "cosign"): ReplyKind.COSIGNATURE,
     ("ready", "train 1"): ReplyKind.UPDATE,
     ("trained 1", "train 1"): ReplyKind.UPDATE,
     ("trained 1", "train 2"): ReplyKind.UPDATE,
@@ -106,14 +109,16 @@ def test_every_state_and_task(state: str, task: str, drive: Callable[..., Driver
     else:
         with pytest.raises(ProtocolError):
             carry_out(driver, task, state)
-    if (state, task) in CHARGED:
+    if (state, task) == ("proven", "cosign"):
+        assert head(driver.context)[0] == before[0] + 1
+    elif (state, task) in CHARGED:
         assert len(committed_steps(driver.context)) == len(steps) + 1
     else:
         assert head(driver.context) == before
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("state", ["new", "ready", "trained 1", "trained 2", "done"])
+@pytest.mark.parametrize("state", ["new", "met", "proven", "ready", "trained 1", "trained 2", "done"])
 def test_every_state_and_task_of_a_job_without_release(state: str, task: str, drive: Callable[..., Driver]) -> None:
     driver = drive(state, TRAIN_ONLY)
     allowed = {pair: kind for pair, kind in ALLOWED.items() if kind is not ReplyKind.RELEASE and pair[0] != "released"}
@@ -127,12 +132,14 @@ def test_every_state_and_task_of_a_job_without_release(state: str, task: str, dr
         assert head(driver.context) == before
 
 
-@pytest.mark.parametrize("task", ["setup", "train 1", "release", "model"])
-@pytest.mark.parametrize("state", ["new", "ready", "released", "done"])
+@pytest.mark.parametrize("task", ["setup", "heads", "cosign", "train 1", "release", "model"])
+@pytest.mark.parametrize("state", ["new", "met", "proven", "ready", "released", "done"])
 def test_every_state_and_task_of_a_job_without_rounds(state: str, task: str, drive: Callable[..., Driver]) -> None:
     driver = drive(state, RELEASE_ONLY)
     allowed = {
         ("new", "setup"): ReplyKind.SETUP,
+        ("met", "heads"): ReplyKind.HEAD,
+        ("proven", "cosign"): ReplyKind.COSIGNATURE,
         ("ready", "release"): ReplyKind.RELEASE,
         ("released", "release"): ReplyKind.RELEASE,
         ("released", "model"): ReplyKind.MODEL,
@@ -314,8 +321,13 @@ class TestTotals:
                     for site in PAIR]  # fmt: skip
         contexts[1].workload.offset = 0.3  # type: ignore[attr-defined] # other data
         jobs = [SiteJob(context) for context in contexts]
-        consents = {site: job.answer(header("setup"), b"").body.hex()  # type: ignore[union-attr]
-                    for site, job in zip(PAIR, jobs, strict=True)}  # fmt: skip
+        introductions = [job.answer(header("setup"), b"").body for job in jobs]
+        consents = {site: data[:CONSENT_BYTES].hex()  # type: ignore[union-attr]
+                    for site, data in zip(PAIR, introductions, strict=True)}  # fmt: skip
+        held = b"".join([*introductions, EMPTY_SLOT * len(SITES)])  # type: ignore[list-item]
+        heads = b"".join(job.answer(header("heads", 0, PAIR), held).body for job in jobs)  # type: ignore[misc]
+        for job in jobs:
+            job.answer(header("cosign", 0, PAIR), heads)
         contributors: tuple[str, ...] = ()
         total = b""
         for number in range(1, 6):
@@ -366,8 +378,10 @@ class TestModel:
 
     def test_a_site_whose_policy_keeps_the_model_does_not_give_it(self, tmp_path: Path, pki: Pki) -> None:
         driver = Driver(make_context(tmp_path / "site", pki, RELEASE_ONLY, release_final_model=False))
-        consent = driver.set_up().body
+        consent = driver.introduce().body[:CONSENT_BYTES]
         assert consent[0] == 0
+        driver.prove()
+        driver.cosign()
         driver.release()
         forged = {site: consent_of(driver.context, pki, site) for site in PAIR}
         with pytest.raises(ProtocolError, match="this site is not to give the model"):
@@ -394,9 +408,11 @@ class TestModel:
 
 
 def test_the_set_up_signs_what_the_policy_says(context: JobContext) -> None:
-    sealed = Driver(context).set_up()
+    sealed = Driver(context).introduce()
     assert (sealed.kind, sealed.round, sealed.step) == (ReplyKind.SETUP, 0, "")
-    verify_consent(sealed.body, context.site.roster, "cleveland", context.envelope_digest, context.job_id)
+    verify_consent(
+        sealed.body[:CONSENT_BYTES], context.site.roster, "cleveland", context.envelope_digest, context.job_id
+    )
 
 
 def test_the_release_is_of_the_final_weights(drive: Callable[..., Driver], monkeypatch: pytest.MonkeyPatch) -> None:

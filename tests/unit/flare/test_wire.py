@@ -24,7 +24,7 @@ from almoner.flare.wire import (
 NAMES = st.from_regex(r"\A[a-z0-9][a-z0-9_-]{0,20}\Z")
 HEADERS = st.builds(
     TaskHeader,
-    kind=st.sampled_from(["setup", "train", "release", "model"]),
+    kind=st.sampled_from(["setup", "heads", "cosign", "train", "release", "model"]),
     round=st.integers(0, 100_000),
     contributors=st.lists(NAMES, max_size=5).map(tuple),
     consents=st.dictionaries(NAMES, st.binary(max_size=20).map(bytes.hex), max_size=3),
@@ -164,7 +164,7 @@ def test_hostile_headers(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        struct.pack("<4sBIQ", b"ALM1", 5, 0, 0),
+        struct.pack("<4sBIQ", b"ALM1", 7, 0, 0),
         struct.pack("<4sBIQ", b"ALM1", 255, 0, 0),
         struct.pack("<4sBIQ", b"ALM1", 1, 100_001, 0),
         struct.pack("<4sBIQ", b"ALM1", 1, 0, 2**63),

@@ -1,0 +1,53 @@
+"""Signatures with the keys of the kits: RSA-PSS over statements that say what they are for."""
+
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from almoner.errors import ProtocolError
+from almoner.schema.consortium import Roster
+
+_PADDING = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
+SIGNATURE_BYTES = 256
+
+
+@lru_cache(maxsize=8)
+def _load(private_key_pem: bytes) -> rsa.RSAPrivateKey:
+    """Load and check a key, which takes 40 ms."""
+    key = serialization.load_pem_private_key(private_key_pem, password=None)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ProtocolError("the kit's key is not an RSA key")
+    return key
+
+
+def sign(private_key_pem: bytes, statement: bytes) -> bytes:
+    """Sign a statement with a kit's key.
+
+    Raises:
+        ProtocolError: the key is not RSA.
+    """
+    return _load(private_key_pem).sign(statement, _PADDING, hashes.SHA256())
+
+
+def verify_signed(signature: bytes, statement: bytes, roster: Roster, site: str, what: str) -> None:
+    """Check that a site of the roster signed a statement.
+
+    Args:
+        what: what is signed, for the error's text.
+
+    Raises:
+        ProtocolError: the site is not in the roster, or did not sign the statement.
+    """
+    entry = roster.entry(site)
+    if entry is None:
+        raise ProtocolError(f"{site} is not in the roster")
+    key = x509.load_pem_x509_certificate(entry.certificate_pem.encode()).public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise ProtocolError(f"the roster's certificate of {site} is not an RSA certificate")
+    try:
+        key.verify(signature, statement, _PADDING, hashes.SHA256())
+    except InvalidSignature:
+        raise ProtocolError(f"the {what} of {site} is not signed by it") from None
