@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from almoner.encryption.bfv import BfvScheme
-from almoner.flare.consent import CONSENT_BYTES
 from almoner.flare.egress import CHANNELS, CONTEXT_FIELDS, REPLY_HEADERS, REPLY_KEYS
 from almoner.flare.federation import Federation
+from almoner.flare.head_exchange import introduction_bytes
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.session import JobReport
+from almoner.flare.signing import SIGNATURE_BYTES
+from almoner.privacy.heads import HEAD_BYTES
 from almoner.release.accuracy import RELEASE_BYTES
 from almoner.schema.job import JobSpec
 from almoner.workloads.registry import workload
@@ -70,6 +72,10 @@ def records(
     return found
 
 
+NUM_ANSWERS = 4 * 7 + 1
+"""Four sites: set-up, two on ledger heads, three rounds, release; and one model."""
+
+
 def channel_of(record: dict[str, Any]) -> tuple[str, str, str]:
     headers = record["headers"]
     channel, topic = headers["cn__channel"], headers["cn__topic"]
@@ -92,14 +98,14 @@ def test_every_message_is_on_the_list(records: list[dict[str, Any]]) -> None:
     assert set(sent) - listed == set()
     assert listed - set(sent) <= NOT_IN_EVERY_RUN
     answered = sent[("job", "server_command", "submit_update")]
-    assert answered == 4 * 7 + 1  # four sites: set-up, two on heads, 3 rounds, release; one model
+    assert answered == NUM_ANSWERS
 
 
 def test_recorder_saw_the_job(records: list[dict[str, Any]]) -> None:
     """The lists would also hold for an empty recording; this one is not empty."""
     processes = {record["from"].split(".")[0] for record in records if record["at"] == "send"}
     assert processes == {"cleveland", "hungary", "switzerland", "va-long-beach"}
-    assert len(list(answers(records))) == 4 * 5 + 1
+    assert len(list(answers(records))) == NUM_ANSWERS
 
 
 def test_answers_hold_one_body_of_a_known_length(records: list[dict[str, Any]], heart_spec: JobSpec) -> None:
@@ -110,7 +116,14 @@ def test_answers_hold_one_body_of_a_known_length(records: list[dict[str, Any]], 
         assert set(answer["__headers__"]) <= REPLY_HEADERS
         lengths[answer["almoner"]["bytes"] - WIRE_HEADER_BYTES] += 1
     update = BfvScheme.for_server(dimension).message_bytes
-    assert lengths == {CONSENT_BYTES: 4, update: 12, RELEASE_BYTES: 4, 8 * dimension: 1}
+    assert lengths == {
+        introduction_bytes(4): 4,
+        HEAD_BYTES: 4,
+        SIGNATURE_BYTES: 4,
+        update: 12,
+        RELEASE_BYTES: 4,
+        8 * dimension: 1,
+    }
 
 
 def test_contexts_that_travel_along_hold_names_and_ids_only(records: list[dict[str, Any]]) -> None:
