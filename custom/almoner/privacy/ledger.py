@@ -19,15 +19,17 @@ whoever can write the file can change them, and `verify` is what finds it. Nothi
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from sqlite3 import Connection
 from types import TracebackType
 from typing import Any, Self
+
+from apsw import Connection
 
 from almoner.errors import LedgerError
 from almoner.privacy import ledger_transitions as transitions
 from almoner.privacy.ledger_chain import append, append_model, read_entries, read_site
 from almoner.privacy.ledger_entries import Created, Entry, recorded, validated
-from almoner.privacy.ledger_schema import LEDGER_VERSION, creation, transaction
+from almoner.privacy.ledger_file import creation, transaction
+from almoner.privacy.ledger_schema import LEDGER_VERSION
 from almoner.privacy.ledger_tables import AccountState, JobState, find_step, read_accounts, read_open_jobs, read_plan
 from almoner.privacy.ledger_transitions import Reservation
 from almoner.privacy.ledger_verify import VerifyReport, verify_chain

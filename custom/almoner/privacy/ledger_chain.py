@@ -1,26 +1,29 @@
 """The chain of entries as SQL: reads it, and adds to its end within the caller's transaction."""
 
-import sqlite3
 from datetime import UTC, datetime
+
+from apsw import Connection
 
 from almoner.errors import LedgerError
 from almoner.privacy.ledger_entries import FIRST_PREVIOUS, KIND_OF, Created, Entry
 from almoner.schema.base import Model, canonical_json
 
 
-def read_entries(connection: sqlite3.Connection, limit: int | None) -> tuple[Entry, ...]:
+def read_entries(connection: Connection, limit: int | None) -> tuple[Entry, ...]:
     """Return the last `limit` entries, or all, oldest first."""
     rows = connection.execute("SELECT * FROM entries ORDER BY seq DESC LIMIT ?", (-1 if limit is None else limit,))
     return tuple(Entry(*row) for row in rows)[::-1]
 
 
-def read_site(connection: sqlite3.Connection) -> str:
+def read_site(connection: Connection) -> str:
     """Return the site that the first entry names."""
-    (payload,) = connection.execute("SELECT payload FROM entries WHERE seq = 1").fetchone()
+    payload = connection.execute("SELECT payload FROM entries WHERE seq = 1").get
+    if payload is None:
+        raise LedgerError("entry 1 is missing → run `almoner ledger verify`, restore the backup")
     return Created.model_validate_json(payload).site
 
 
-def append(connection: sqlite3.Connection, kind: str, payload: str) -> Entry:
+def append(connection: Connection, kind: str, payload: str) -> Entry:
     """Add an entry to the chain, inside the caller's transaction.
 
     Raises:
@@ -41,6 +44,6 @@ def append(connection: sqlite3.Connection, kind: str, payload: str) -> Entry:
     return entry
 
 
-def append_model(connection: sqlite3.Connection, payload: Model) -> Entry:
+def append_model(connection: Connection, payload: Model) -> Entry:
     """Add an entry of the kind that belongs to a payload model."""
     return append(connection, KIND_OF[type(payload)], canonical_json(payload).decode())

@@ -5,10 +5,10 @@ to read the whole chain. `ledger_verify` computes them again from the entries al
 """
 
 import math
-import sqlite3
 from dataclasses import dataclass
 from typing import Literal
 
+from apsw import Connection
 from pydantic import TypeAdapter
 
 from almoner.privacy.budget import RenyiFilter
@@ -100,25 +100,25 @@ def _account(row: tuple[str, str, NeighboringRelation, float, float, int, float,
     return AccountState(population, unit, relation, RenyiFilter(cap, delta, order), spent, committed)
 
 
-def read_accounts(connection: sqlite3.Connection) -> tuple[AccountState, ...]:
+def read_accounts(connection: Connection) -> tuple[AccountState, ...]:
     """Return all accounts, by population."""
     return tuple(_account(row) for row in connection.execute("SELECT * FROM accounts ORDER BY population"))
 
 
-def find_account(connection: sqlite3.Connection, population: str) -> AccountState | None:
+def find_account(connection: Connection, population: str) -> AccountState | None:
     """Return one account, or None."""
     row = connection.execute("SELECT * FROM accounts WHERE population = ?", (population,)).fetchone()
     return None if row is None else _account(row)
 
 
-def find_job(connection: sqlite3.Connection, job_id: str) -> JobState | None:
+def find_job(connection: Connection, job_id: str) -> JobState | None:
     """Return one job, or None."""
     query = "SELECT job_id, population, envelope_digest, tree_digest, status FROM jobs WHERE job_id = ?"
     row = connection.execute(query, (job_id,)).fetchone()
     return None if row is None else JobState(*row)
 
 
-def read_open_jobs(connection: sqlite3.Connection) -> tuple[JobState, ...]:
+def read_open_jobs(connection: Connection) -> tuple[JobState, ...]:
     """Return the jobs that are reserved or started, not settled."""
     query = (
         "SELECT job_id, population, envelope_digest, tree_digest, status FROM jobs"
@@ -127,7 +127,7 @@ def read_open_jobs(connection: sqlite3.Connection) -> tuple[JobState, ...]:
     return tuple(JobState(*row) for row in connection.execute(query))
 
 
-def insert_account(connection: sqlite3.Connection, state: AccountState) -> None:
+def insert_account(connection: Connection, state: AccountState) -> None:
     """Add an account's row."""
     connection.execute(
         "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -157,7 +157,7 @@ def events_json(events: tuple[Model, ...]) -> str:
     return canonical_json([event.model_dump(mode="json") for event in events]).decode()
 
 
-def insert_job(connection: sqlite3.Connection, reserved: Reserved) -> None:
+def insert_job(connection: Connection, reserved: Reserved) -> None:
     """Add a reservation's rows and its charge to the account."""
     connection.execute(
         "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, 'reserved', -1)",
@@ -169,32 +169,31 @@ def insert_job(connection: sqlite3.Connection, reserved: Reserved) -> None:
     )
 
 
-def set_status(connection: sqlite3.Connection, job_id: str, status: JobStatus) -> None:
+def set_status(connection: Connection, job_id: str, status: JobStatus) -> None:
     """Change a job's status."""
     connection.execute("UPDATE jobs SET status = ? WHERE job_id = ?", (status, job_id))
 
 
-def find_step(connection: sqlite3.Connection, job_id: str, step: str) -> StepState | None:
+def find_step(connection: Connection, job_id: str, step: str) -> StepState | None:
     """Return a step of a reservation, or None."""
     query = "SELECT position, events, charge, committed FROM steps WHERE job_id = ? AND step = ?"
     row = connection.execute(query, (job_id, step)).fetchone()
     return None if row is None else StepState(row[0], _EVENTS.validate_json(row[1]), row[2], bool(row[3]))
 
 
-def read_plan(connection: sqlite3.Connection, job_id: str) -> tuple[PlannedStep, ...]:
+def read_plan(connection: Connection, job_id: str) -> tuple[PlannedStep, ...]:
     """Return all steps of a reservation, in order."""
     query = "SELECT step, events FROM steps WHERE job_id = ? ORDER BY position"
-    rows = connection.execute(query, (job_id,)).fetchall()
+    rows = connection.execute(query, (job_id,))
     return tuple(PlannedStep(key, _EVENTS.validate_json(events)) for key, events in rows)
 
 
-def last_position(connection: sqlite3.Connection, job_id: str) -> int:
+def last_position(connection: Connection, job_id: str) -> int:
     """Return the position of the step that a job committed last, -1 before the first."""
-    (position,) = connection.execute("SELECT last_position FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
-    return int(position)
+    return int(connection.execute("SELECT last_position FROM jobs WHERE job_id = ?", (job_id,)).get)
 
 
-def commit_step(connection: sqlite3.Connection, job: JobState, step: StepState) -> None:
+def commit_step(connection: Connection, job: JobState, step: StepState) -> None:
     """Mark a step as committed and add its charge to what the account committed."""
     where = (job.job_id, step.position)
     connection.execute("UPDATE steps SET committed = 1 WHERE job_id = ? AND position = ?", where)
@@ -204,13 +203,13 @@ def commit_step(connection: sqlite3.Connection, job: JobState, step: StepState) 
     )
 
 
-def uncommitted_charge(connection: sqlite3.Connection, job_id: str) -> float:
+def uncommitted_charge(connection: Connection, job_id: str) -> float:
     """Return the charge of a job's steps that were never committed."""
     query = "SELECT charge FROM steps WHERE job_id = ? AND committed = 0"
     return math.fsum(charge for (charge,) in connection.execute(query, (job_id,)))
 
 
-def settle_job(connection: sqlite3.Connection, job: JobState, refund: float) -> None:
+def settle_job(connection: Connection, job: JobState, refund: float) -> None:
     """Close a job and take its refund off what the account spent."""
     set_status(connection, job.job_id, "settled")
     connection.execute("UPDATE accounts SET rdp_spent = rdp_spent - ? WHERE population = ?", (refund, job.population))

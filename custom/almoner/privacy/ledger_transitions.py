@@ -5,7 +5,8 @@ before anything is written.
 """
 
 from dataclasses import dataclass
-from sqlite3 import Connection
+
+from apsw import Connection
 
 from almoner.errors import BudgetExceeded, LedgerError, PolicyViolation
 from almoner.privacy import ledger_tables as tables

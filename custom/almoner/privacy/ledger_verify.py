@@ -4,11 +4,12 @@ Replays each entry by the rules of `ledger`, independently of the code that wrot
 """
 
 import math
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from apsw import Connection
 
 from almoner.errors import LedgerError, PolicyViolation
 from almoner.privacy.budget import CHARGE_GRID, RenyiFilter, charge_of
@@ -200,7 +201,7 @@ class _Replay:
         return {"accounts": sorted(accounts), "jobs": sorted(jobs), "steps": sorted(steps)}
 
 
-def _read_entries(connection: sqlite3.Connection) -> Iterator[Entry]:
+def _read_entries(connection: Connection) -> Iterator[Entry]:
     """Yield the entries in order; bytes that are not text come out as escapes and then fail their hash."""
     columns = (
         "seq, CAST(time AS BLOB), CAST(kind AS BLOB), CAST(payload AS BLOB), CAST(previous AS BLOB), CAST(hash AS BLOB)"
@@ -219,21 +220,21 @@ def _check_links(entry: Entry, seq: int, previous: str) -> None:
         raise LedgerError("its content does not match its hash")
 
 
-def _check_file(connection: sqlite3.Connection) -> None:
+def _check_file(connection: Connection) -> None:
     """Refuse a file whose pages, indexes or references are damaged."""
     rows = connection.execute("PRAGMA integrity_check(1)").fetchall()
     if rows != [("ok",)] or connection.execute("PRAGMA foreign_key_check").fetchall():
         raise LedgerError("the file is damaged")
 
 
-def _check_tables(connection: sqlite3.Connection, expected: dict[str, list[tuple[Any, ...]]]) -> None:
+def _check_tables(connection: Connection, expected: dict[str, list[tuple[Any, ...]]]) -> None:
     """Refuse cache tables that do not follow from the entries."""
     for table, rows in expected.items():
         if sorted(connection.execute(f"SELECT * FROM {table}").fetchall()) != rows:  # noqa: S608 - constant names
             raise LedgerError(f"table {table} does not follow from the entries")
 
 
-def verify_chain(connection: sqlite3.Connection, path: Path) -> VerifyReport:
+def verify_chain(connection: Connection, path: Path) -> VerifyReport:
     """Check a whole ledger, inside the caller's transaction.
 
     *Guarantee*: on return every hash and link holds, every entry is a legal transition from those before

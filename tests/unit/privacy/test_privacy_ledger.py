@@ -1,7 +1,6 @@
 import json
 import math
 import os
-import sqlite3
 import stat
 import tempfile
 import threading
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from privacy_cases import POPULATION, TREE, account, gaussian, job_id, pure, reservation, steps
 
@@ -277,7 +277,7 @@ def test_a_reason_is_one_plain_line(ledger: Ledger, reason: str) -> None:
 
 
 def test_the_file_and_its_log_are_the_owners_alone(ledger: Ledger) -> None:
-    holder = sqlite3.connect(ledger.path)  # keeps the write-ahead log in place
+    holder = apsw.Connection(str(ledger.path))  # keeps the write-ahead log in place
     holder.execute("SELECT count(*) FROM entries").fetchone()
     ledger.record("remark", {"text": "x"})
     for path in ledger.path.parent.iterdir():
@@ -329,8 +329,8 @@ def test_another_file_is_not_a_ledger(tmp_path: Path, content: bytes) -> None:
 
 def test_another_programs_database_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "other.sqlite"
-    with sqlite3.connect(path) as other:
-        other.execute("CREATE TABLE t(x)")
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE t(x)")
     other.close()
     path.chmod(0o600)
     content = path.read_bytes()
@@ -341,7 +341,7 @@ def test_another_programs_database_is_not_touched(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("version", "match"), [(2, "newer"), (0, "unknown version"), (-1, "unknown version")])
 def test_another_version_is_refused(ledger: Ledger, version: int, match: str) -> None:
-    raw = sqlite3.connect(ledger.path, isolation_level=None)
+    raw = apsw.Connection(str(ledger.path))
     raw.execute(f"PRAGMA user_version={version}")
     raw.close()
     with pytest.raises(LedgerError, match=match):
@@ -385,7 +385,7 @@ def test_a_read_only_file_is_refused() -> None:
 
 
 def test_a_locked_ledger_is_refused_in_time(ledger: Ledger) -> None:
-    holder = sqlite3.connect(ledger.path, isolation_level=None)
+    holder = apsw.Connection(str(ledger.path))
     holder.execute("BEGIN IMMEDIATE")
     impatient = Ledger.open(ledger.path, busy_timeout_seconds=0.05)
     assert impatient.accounts() == ledger.accounts()  # reading goes on beside a writer

@@ -2,12 +2,12 @@
 
 import json
 import math
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from privacy_cases import POPULATION, TREE, account, job_id, reservation, steps
 
@@ -37,14 +37,14 @@ def book(ledger: Ledger) -> Ledger:
 
 
 @contextmanager
-def unguarded(path: Path) -> Iterator[sqlite3.Connection]:
+def unguarded(path: Path) -> Iterator[apsw.Connection]:
     """Open the file behind the ledger's back: triggers dropped, and put back at the end."""
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = apsw.Connection(str(path))
     connection.execute("PRAGMA synchronous=OFF")
-    connection.executescript("BEGIN;" + "".join(f"DROP TRIGGER {name};" for name in NAMES))
+    connection.execute("BEGIN;" + "".join(f"DROP TRIGGER {name};" for name in NAMES))
     yield connection
     connection.execute("COMMIT")
-    connection.executescript(TRIGGERS)
+    connection.execute(TRIGGERS)
     connection.close()
 
 
@@ -242,8 +242,8 @@ def test_rehashing_alone_changes_nothing(book: Ledger) -> None:
     ],
 )
 def test_triggers_stop_plain_sql(book: Ledger, statement: str) -> None:
-    connection = sqlite3.connect(book.path, isolation_level=None)
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+    connection = apsw.Connection(str(book.path))
+    with pytest.raises(apsw.ConstraintError, match="append-only"):
         connection.execute(statement)
     connection.close()
     book.verify()
@@ -260,7 +260,7 @@ def test_triggers_stop_plain_sql(book: Ledger, statement: str) -> None:
     ],
 )
 def test_changed_tables_and_triggers_are_refused_by_every_call(book: Ledger, statement: str) -> None:
-    connection = sqlite3.connect(book.path, isolation_level=None)
+    connection = apsw.Connection(str(book.path))
     connection.execute(statement)
     connection.close()
     calls: list[Callable[[], Any]] = [
@@ -311,13 +311,13 @@ def test_one_entry_rewritten_with_its_own_hash_breaks_the_link_to_the_next(book:
 def test_an_index_that_disagrees_with_its_table_is_found(book: Ledger) -> None:
     """Tables, triggers and chain read the same; only SQLite's own check can see it."""
     name = "jobs_by_status"
-    connection = sqlite3.connect(book.path, isolation_level=None)
+    connection = apsw.Connection(str(book.path))
     connection.execute("PRAGMA writable_schema=ON")
     row = connection.execute("SELECT * FROM sqlite_master WHERE name = ?", (name,)).fetchone()
     connection.execute("UPDATE jobs SET status = 'settled' WHERE status = 'started'")
     connection.execute("DELETE FROM sqlite_master WHERE name = ?", (name,))
     connection.close()
-    connection = sqlite3.connect(book.path, isolation_level=None)  # does not know the index
+    connection = apsw.Connection(str(book.path))  # does not know the index
     connection.execute("PRAGMA writable_schema=ON")
     connection.execute("UPDATE jobs SET status = 'started' WHERE job_id = ?", (job_id(2),))
     connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)

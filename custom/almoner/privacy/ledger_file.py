@@ -1,0 +1,164 @@
+"""The ledger's SQLite file: how it is opened, written in one transaction, and made.
+
+Every call opens its own connection, so a ledger can be used from any thread and process, nothing
+survives a fork, and a file that was removed or replaced is noticed by the next call. SQLite's locking
+needs a local file system. Files are reached through SQLite's default VFS.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+from apsw import Connection
+from pydantic import ValidationError
+
+from almoner.errors import LedgerError
+from almoner.privacy.ledger_schema import (
+    APPLICATION_ID,
+    ENTRIES_DDL,
+    LEDGER_VERSION,
+    STATE_DDL,
+    expected_objects,
+    objects,
+)
+
+_EXPLANATIONS = {
+    apsw.SQLITE_BUSY: "is locked by another process → wait for it, or stop it",
+    apsw.SQLITE_READONLY: "is read-only → give the site's account write access to the file and its folder",
+    apsw.SQLITE_CANTOPEN: "cannot be opened → check the rights of the file and its folder",
+    apsw.SQLITE_NOTADB: "is not an Almoner ledger → check the path, or restore the ledger from its backup",
+    apsw.SQLITE_CORRUPT: "is damaged → restore the ledger from its backup",
+    apsw.SQLITE_FULL: "cannot grow: the disk is full → free space; nothing was written",
+    apsw.SQLITE_IOERR: "cannot be read or written → check the disk",
+}
+_PRIMARY_CODE = 0xFF
+"""SQLite's extended result codes keep the primary one in their lowest byte."""
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn every SQLite error into a LedgerError of one line.
+
+    Raises:
+        LedgerError: for each apsw.Error inside the block, and for stored values that cannot be read back.
+    """
+    try:
+        yield
+    except apsw.Error as error:
+        code = getattr(error, "extendedresult", 0) & _PRIMARY_CODE
+        text = _EXPLANATIONS.get(code, f"refused an operation: {error} → run `almoner ledger verify`")
+        raise LedgerError(f"{path}: the ledger {text}") from None
+    except (UnicodeDecodeError, ValidationError):
+        raise LedgerError(f"{path}: the ledger {_EXPLANATIONS[apsw.SQLITE_CORRUPT]}") from None
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a missing file (a new one would forget what was spent) and one that others may touch."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        raise LedgerError(
+            f"{path}: the ledger is missing → restore it from its backup; a new one would forget what was spent"
+        ) from None
+    if not stat.S_ISREG(mode):
+        raise LedgerError(f"{path}: the ledger is not a regular file → give the path of the file itself")
+    if mode & 0o077:
+        raise LedgerError(f"{path}: the ledger is open to other users → chmod 600 {path.name}")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise LedgerError(f"{path}: the ledger is read-only → give the site's account write access to the file")
+
+
+def _check_version(path: Path, connection: Connection) -> None:
+    """Refuse a file of another program or version, before anything in it is changed."""
+    version = connection.pragma("user_version")
+    if connection.pragma("application_id") != APPLICATION_ID:
+        raise LedgerError(f"{path}: the file is not an Almoner ledger → check the path")
+    if version > LEDGER_VERSION:
+        raise LedgerError(f"{path}: the ledger has version {version}, newer than {LEDGER_VERSION} → update almoner")
+    if version < LEDGER_VERSION:
+        raise LedgerError(f"{path}: the ledger has the unknown version {version} → restore it from its backup")
+
+
+def _check_objects(path: Path, connection: Connection) -> None:
+    """Refuse a file whose tables or triggers were changed."""
+    if objects(connection) != expected_objects():
+        raise LedgerError(f"{path}: the ledger's tables or triggers were changed → restore it from its backup")
+
+
+@contextmanager
+def connected(path: Path, busy_timeout_seconds: float) -> Iterator[Connection]:
+    """Open an existing file for a block; never create one. Whatever was not committed is rolled back."""
+    connection = Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.set_busy_timeout(int(busy_timeout_seconds * 1000))
+        yield connection
+    finally:
+        connection.close(True)
+
+
+def _make_safe(connection: Connection) -> None:
+    """Turn every safety setting on: write-ahead log, a sync at each commit, triggers that REPLACE cannot evade."""
+    connection.execute(
+        "PRAGMA trusted_schema=OFF; PRAGMA recursive_triggers=ON; PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON;"
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;"
+    ).fetchall()
+
+
+@contextmanager
+def transaction(path: Path, busy_timeout_seconds: float, write: bool) -> Iterator[Connection]:
+    """Run a block in one transaction on a fresh connection.
+
+    *Guarantee*: a writing block that ends normally is durable afterwards (WAL, synchronous=FULL); one that
+    raises leaves no trace. A reading block sees one consistent state.
+
+    Raises:
+        LedgerError: when the file is missing, locked, read-only, damaged, or not a ledger of this version.
+    """
+    _check_file(path)
+    with translated(path), connected(path, busy_timeout_seconds) as connection:
+        _check_version(path, connection)
+        _make_safe(connection)
+        connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        _check_objects(path, connection)
+        yield connection
+        connection.execute("COMMIT")
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Give a finished file its name, which must be free, and make the name durable."""
+    try:
+        os.link(draft, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+    except FileExistsError:
+        raise LedgerError(f"{path}: the ledger exists already → open it; budgets never start anew") from None
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def creation(path: Path) -> Iterator[Connection]:
+    """Make a new ledger file, mode 600, with what the block writes; it appears whole or not at all.
+
+    Raises:
+        LedgerError: when the file exists or cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        with translated(path), connected(draft, 0) as connection:
+            connection.execute(f"PRAGMA synchronous=FULL; BEGIN IMMEDIATE; {ENTRIES_DDL} {STATE_DDL}")
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={LEDGER_VERSION}")
+            yield connection
+            connection.execute("COMMIT")
+        _publish(draft, path)
+    except OSError as error:
+        raise LedgerError(f"{path}: the ledger cannot be created: {error.strerror} → check the folder") from None
+    finally:
+        draft.unlink(missing_ok=True)
