@@ -46,9 +46,10 @@ BUSY_TIMEOUT_SECONDS = 10.0
 class Ledger:
     """The ledger of one site. Safe to use from several threads and processes at once.
 
-    *Guarantee*: what a method writes is durable when it returns, and happened wholly or not at all. No
-    account's reserved and committed charges ever exceed its budget, so all that was committed is
-    (epsilon_cap, delta)-DP for one unit under add-or-remove-one.
+    *Guarantee*: what a method writes is durable when it returns, and happened wholly or not at all. A method
+    that raises has written nothing, unless the disk failed: then wholly or not at all. No account's reserved
+    and committed charges ever exceed its budget, so all that was committed is (epsilon_cap, delta)-DP for one
+    unit under add-or-remove-one.
     """
 
     def __init__(self, path: Path, busy_timeout_seconds: float) -> None:
@@ -145,8 +146,8 @@ class Ledger:
     def reserve(self, reservation: Reservation) -> None:
         """Set the worst case of a job aside, in one transaction.
 
-        *Guarantee*: on return the job's nonce and id are used up and its charge counts as spent. On an
-        error nothing is written and the nonce stays unused.
+        *Guarantee*: on return the job's nonce and id are used up and its charge counts as spent. On a
+        refusal nothing is written and the nonce stays unused.
 
         Raises:
             PolicyViolation: when the nonce or job id was seen before, or unit or relation differ.

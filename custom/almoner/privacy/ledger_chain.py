@@ -1,4 +1,8 @@
-"""The chain of entries as SQL: reads it, and adds to its end within the caller's transaction."""
+"""The chain of entries as SQL: reads it, and adds to its end within the caller's transaction.
+
+An entry's place is its sequence number. Its time is what the site's clock said, written as it was read: a
+clock that was turned back neither stops the ledger nor is covered up, and `verify` counts its steps back.
+"""
 
 from datetime import UTC, datetime
 
@@ -23,6 +27,11 @@ def read_site(connection: Connection) -> str:
     return Created.model_validate_json(payload).site
 
 
+def read_clock() -> datetime:
+    """Return what the site's clock says, in UTC."""
+    return datetime.now(UTC)
+
+
 def append(connection: Connection, kind: str, payload: str) -> Entry:
     """Add an entry to the chain, inside the caller's transaction.
 
@@ -35,7 +44,7 @@ def append(connection: Connection, kind: str, payload: str) -> Entry:
             f"entry {last.seq} ({last.kind}) is damaged → run `almoner ledger verify`, restore the backup"
         )
     seq, previous = (1, FIRST_PREVIOUS) if last is None else (last.seq + 1, last.hash)
-    time = datetime.now(UTC).isoformat(timespec="microseconds")
+    time = read_clock().isoformat(timespec="microseconds")
     draft = Entry(seq, time, kind, payload, previous, "")
     entry = Entry(seq, time, kind, payload, previous, draft.expected_hash())
     connection.execute(

@@ -9,7 +9,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -26,14 +26,20 @@ from almoner.privacy.ledger_schema import (
     objects,
 )
 
+SAFETY_SETTINGS = (
+    "PRAGMA trusted_schema=OFF; PRAGMA recursive_triggers=ON; PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON;"
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;"
+)
+"""A write-ahead log, a sync at each commit, and triggers that REPLACE cannot evade."""
+
 _EXPLANATIONS = {
     apsw.SQLITE_BUSY: "is locked by another process → wait for it, or stop it",
     apsw.SQLITE_READONLY: "is read-only → give the site's account write access to the file and its folder",
     apsw.SQLITE_CANTOPEN: "cannot be opened → check the rights of the file and its folder",
     apsw.SQLITE_NOTADB: "is not an Almoner ledger → check the path, or restore the ledger from its backup",
     apsw.SQLITE_CORRUPT: "is damaged → restore the ledger from its backup",
-    apsw.SQLITE_FULL: "cannot grow: the disk is full → free space; nothing was written",
-    apsw.SQLITE_IOERR: "cannot be read or written → check the disk",
+    apsw.SQLITE_FULL: "cannot grow: the disk is full → free space, then see in `almoner ledger show` what was written",
+    apsw.SQLITE_IOERR: "cannot be read or written → check the disk, then see in `almoner ledger show` what was written",
 }
 _PRIMARY_CODE = 0xFF
 """SQLite's extended result codes keep the primary one in their lowest byte."""
@@ -97,15 +103,8 @@ def connected(path: Path, busy_timeout_seconds: float) -> Iterator[Connection]:
         connection.set_busy_timeout(int(busy_timeout_seconds * 1000))
         yield connection
     finally:
-        connection.close(True)
-
-
-def _make_safe(connection: Connection) -> None:
-    """Turn every safety setting on: write-ahead log, a sync at each commit, triggers that REPLACE cannot evade."""
-    connection.execute(
-        "PRAGMA trusted_schema=OFF; PRAGMA recursive_triggers=ON; PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON;"
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA fullfsync=ON; PRAGMA checkpoint_fullfsync=ON;"
-    ).fetchall()
+        with suppress(apsw.Error):  # the last checkpoint may fail: what was committed stays in the log
+            connection.close(True)
 
 
 @contextmanager
@@ -113,7 +112,8 @@ def transaction(path: Path, busy_timeout_seconds: float, write: bool) -> Iterato
     """Run a block in one transaction on a fresh connection.
 
     *Guarantee*: a writing block that ends normally is durable afterwards (WAL, synchronous=FULL); one that
-    raises leaves no trace. A reading block sees one consistent state.
+    raises leaves no trace. If the disk fails in the commit itself, the error is raised and the block happened
+    wholly or not at all. A reading block sees one consistent state.
 
     Raises:
         LedgerError: when the file is missing, locked, read-only, damaged, or not a ledger of this version.
@@ -121,7 +121,7 @@ def transaction(path: Path, busy_timeout_seconds: float, write: bool) -> Iterato
     _check_file(path)
     with translated(path), connected(path, busy_timeout_seconds) as connection:
         _check_version(path, connection)
-        _make_safe(connection)
+        connection.execute(SAFETY_SETTINGS).fetchall()
         connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         _check_objects(path, connection)
         yield connection
@@ -152,7 +152,8 @@ def creation(path: Path) -> Iterator[Connection]:
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
         with translated(path), connected(draft, 0) as connection:
-            connection.execute(f"PRAGMA synchronous=FULL; BEGIN IMMEDIATE; {ENTRIES_DDL} {STATE_DDL}")
+            connection.execute("PRAGMA journal_mode=MEMORY; PRAGMA synchronous=FULL").fetchall()  # no file beside it
+            connection.execute(f"BEGIN IMMEDIATE; {ENTRIES_DDL} {STATE_DDL}")
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={LEDGER_VERSION}")
             yield connection

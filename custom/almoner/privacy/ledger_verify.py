@@ -41,6 +41,7 @@ class VerifyReport:
         head: hash of the last entry.
         accounts: the accounts as the entries leave them.
         num_open_jobs: jobs reserved or started and not settled.
+        num_clock_steps_back: entries whose time is before that of the entry before.
     """
 
     site: str
@@ -48,6 +49,7 @@ class VerifyReport:
     head: str
     accounts: tuple[AccountState, ...]
     num_open_jobs: int
+    num_clock_steps_back: int
 
 
 @dataclass
@@ -245,13 +247,15 @@ def verify_chain(connection: Connection, path: Path) -> VerifyReport:
         LedgerError: naming the first bad entry, or the table that does not follow.
     """
     replay, previous, count, where = _Replay(), FIRST_PREVIOUS, 0, "file"
+    time, num_back = "", 0
     try:
         _check_file(connection)
         for count, entry in enumerate(_read_entries(connection), start=1):
             where = f"entry {count} ({entry.kind})"
             _check_links(entry, count, previous)
             replay.apply(parse_payload(entry))
-            previous = entry.hash
+            num_back += entry.time < time
+            previous, time = entry.hash, entry.time
         where = "state"
         if count == 0:
             raise LedgerError("there are no entries")
@@ -259,4 +263,4 @@ def verify_chain(connection: Connection, path: Path) -> VerifyReport:
     except LedgerError as error:
         raise LedgerError(f"{path}: {where}: {error} → restore the ledger from its backup") from None
     num_open = sum(job.status != "settled" for job in replay.jobs.values())
-    return VerifyReport(replay.site, count, previous, read_accounts(connection), num_open)
+    return VerifyReport(replay.site, count, previous, read_accounts(connection), num_open, num_back)

@@ -5,6 +5,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from privacy_cases import POPULATION, TREE, account, gaussian, job_id, pure, reservation, steps
 
 from almoner.errors import BudgetExceeded, LedgerError, PolicyViolation
+from almoner.privacy import ledger_chain
 from almoner.privacy.budget import charge_of
 from almoner.privacy.ledger import Ledger
 from almoner.privacy.plan import PlannedStep
@@ -271,6 +273,22 @@ def test_a_reason_is_one_plain_line(ledger: Ledger, reason: str) -> None:
     with pytest.raises(LedgerError, match="reason"):
         ledger.settle(job_id(1), reason)
     assert ledger.job(job_id(1)).status == "reserved"
+
+
+def test_a_clock_that_goes_backwards_stops_nothing_and_is_not_covered_up(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = [datetime(2026, 1, day, tzinfo=UTC) for day in (5, 3, 4, 1)]
+    monkeypatch.setattr(ledger_chain, "read_clock", lambda: readings[len(ledger.entries()) - 2])
+    ledger.reserve(reservation(1))
+    ledger.start(job_id(1), TREE)
+    ledger.commit(job_id(1), "train-0001")
+    ledger.settle(job_id(1), "x")
+    last = ledger.entries(limit=4)
+    assert [entry.time for entry in last] == [time.isoformat(timespec="microseconds") for time in readings]
+    assert [entry.seq for entry in last] == [3, 4, 5, 6]
+    steps_back = 2 + (ledger.entries()[1].time > last[0].time)  # today is after all of these, or it is not
+    assert ledger.verify().num_clock_steps_back == steps_back
 
 
 # -- the file --------------------------------------------------------------------------------------------------
