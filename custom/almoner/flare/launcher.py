@@ -82,8 +82,8 @@ class SettlingHandle(JobHandleSpec):  # type: ignore[misc]
     """A job's process, whose end settles the job's charge.
 
     A process that ends by itself with code 0 was told to end by the server: steps that it never started
-    are refunded. After any other end (crash, kill) the whole reservation stays charged, since what the
-    process had seen is not public.
+    are refunded. After any other end (crash, kill) the job is abandoned: its whole reservation stays charged,
+    since what the process had seen is not public, until the site's data officer reconciles it.
     """
 
     def __init__(self, handle: JobHandle, site: SiteFiles, job_id: str) -> None:
@@ -99,13 +99,14 @@ class SettlingHandle(JobHandleSpec):  # type: ignore[misc]
         return self._handle.poll()
 
     def wait(self) -> None:
-        """Wait for the process, then settle."""
+        """Wait for the process, then settle, or abandon."""
         self._handle.wait()
-        if self._handle.exit_code != 0:
-            logger.warning("job %s: its process did not end by itself; the reservation stays charged", self._job_id)
-            return
         try:
             with self._site.ledger() as ledger:
-                ledger.settle(self._job_id, "the job ended")
+                if self._handle.exit_code == 0:
+                    ledger.settle(self._job_id, "the job ended")
+                else:
+                    ledger.abandon(self._job_id, "its process did not end by itself")
+                    logger.warning("job %s: its process did not end by itself; abandoned, charged", self._job_id)
         except AlmonerError as error:
             logger.error("job %s: not settled: %s", self._job_id, error)

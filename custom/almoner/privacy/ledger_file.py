@@ -32,6 +32,9 @@ SAFETY_SETTINGS = (
 )
 """A write-ahead log, a sync at each commit, and triggers that REPLACE cannot evade."""
 
+_DRAFT_SETTINGS = "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=FULL;"
+"""A file that has no name yet needs no journal beside it: a crash leaves nothing of it."""
+
 _EXPLANATIONS = {
     apsw.SQLITE_BUSY: "is locked by another process → wait for it, or stop it",
     apsw.SQLITE_READONLY: "is read-only → give the site's account write access to the file and its folder",
@@ -78,14 +81,21 @@ def _check_file(path: Path) -> None:
         raise LedgerError(f"{path}: the ledger is read-only → give the site's account write access to the file")
 
 
-def _check_version(path: Path, connection: Connection) -> None:
-    """Refuse a file of another program or version, before anything in it is changed."""
-    version = connection.pragma("user_version")
+def _file_version(path: Path, connection: Connection) -> int:
+    """Return the file's version; refuses a file of another program before anything in it is changed."""
     if connection.pragma("application_id") != APPLICATION_ID:
         raise LedgerError(f"{path}: the file is not an Almoner ledger → check the path")
+    return int(connection.pragma("user_version"))
+
+
+def _check_version(path: Path, connection: Connection) -> None:
+    """Refuse a file of another version."""
+    version = _file_version(path, connection)
     if version > LEDGER_VERSION:
         raise LedgerError(f"{path}: the ledger has version {version}, newer than {LEDGER_VERSION} → update almoner")
-    if version < LEDGER_VERSION:
+    if 0 < version < LEDGER_VERSION:
+        raise LedgerError(f"{path}: the ledger has the older version {version} → open it again, which migrates it")
+    if version != LEDGER_VERSION:
         raise LedgerError(f"{path}: the ledger has the unknown version {version} → restore it from its backup")
 
 
@@ -128,17 +138,63 @@ def transaction(path: Path, busy_timeout_seconds: float, write: bool) -> Iterato
         connection.execute("COMMIT")
 
 
-def _publish(draft: Path, path: Path) -> None:
+def read_version(path: Path, busy_timeout_seconds: float) -> int:
+    """Return the version that a ledger's file has.
+
+    Raises:
+        LedgerError: when the file is missing, open to others, or not a ledger.
+    """
+    _check_file(path)
+    with translated(path), connected(path, busy_timeout_seconds) as connection:
+        return _file_version(path, connection)
+
+
+@contextmanager
+def migration(path: Path, busy_timeout_seconds: float) -> Iterator[Connection]:
+    """Run a block that changes the tables, in one writing transaction whose result must be of this version.
+
+    Raises:
+        LedgerError: as `transaction` does; then the file is as it was.
+    """
+    _check_file(path)
+    with translated(path), connected(path, busy_timeout_seconds) as connection:
+        connection.execute(SAFETY_SETTINGS).fetchall()
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        _check_objects(path, connection)
+        connection.execute("COMMIT")
+
+
+def _publish(draft: Path, path: Path, remedy: str) -> None:
     """Give a finished file its name, which must be free, and make the name durable."""
     try:
         os.link(draft, path)
         folder = os.open(path.parent, os.O_RDONLY)
     except FileExistsError:
-        raise LedgerError(f"{path}: the ledger exists already → open it; budgets never start anew") from None
+        raise LedgerError(f"{path}: exists already → {remedy}") from None
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def _draft_of(path: Path, remedy: str) -> Iterator[Path]:
+    """Make an empty file, mode 600, that gets its name when the block ends normally, and goes otherwise.
+
+    Raises:
+        LedgerError: when the name is taken or the file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        yield draft
+        _publish(draft, path, remedy)
+    except OSError as error:
+        raise LedgerError(f"{path}: the ledger cannot be created: {error.strerror} → check the folder") from None
+    finally:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            draft.with_name(draft.name + suffix).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -148,18 +204,26 @@ def creation(path: Path) -> Iterator[Connection]:
     Raises:
         LedgerError: when the file exists or cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
-    try:
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
-        with translated(path), connected(draft, 0) as connection:
-            connection.execute("PRAGMA journal_mode=MEMORY; PRAGMA synchronous=FULL").fetchall()  # no file beside it
-            connection.execute(f"BEGIN IMMEDIATE; {ENTRIES_DDL} {STATE_DDL}")
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={LEDGER_VERSION}")
-            yield connection
-            connection.execute("COMMIT")
-        _publish(draft, path)
-    except OSError as error:
-        raise LedgerError(f"{path}: the ledger cannot be created: {error.strerror} → check the folder") from None
-    finally:
-        draft.unlink(missing_ok=True)
+    remedy = "open it; budgets never start anew"
+    with _draft_of(path, remedy) as draft, translated(path), connected(draft, 0) as connection:
+        connection.execute(_DRAFT_SETTINGS).fetchall()
+        connection.execute(f"BEGIN IMMEDIATE; {ENTRIES_DDL} {STATE_DDL}")
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", LEDGER_VERSION)
+        yield connection
+        connection.execute("COMMIT")
+
+
+@contextmanager
+def copy_file(source: Connection, path: Path) -> Iterator[Connection]:
+    """Copy what a transaction sees into a new file, mode 600, that appears when the block has approved of it.
+
+    Raises:
+        LedgerError: when the file exists or cannot be written.
+    """
+    with _draft_of(path, "name a new file") as draft, translated(path), connected(draft, 0) as copy:
+        copy.execute(_DRAFT_SETTINGS).fetchall()
+        with copy.backup("main", source, "main") as backup:
+            backup.step(-1)
+        copy.execute("PRAGMA journal_mode=DELETE").fetchall()  # the copy says WAL: it shall be one file
+        yield copy

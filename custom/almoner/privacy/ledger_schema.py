@@ -6,7 +6,8 @@ from functools import lru_cache
 from apsw import Connection
 
 APPLICATION_ID = 0x416C6D6E
-LEDGER_VERSION = 1
+LEDGER_VERSION = 2
+"""2 added releases, abandoned jobs and their reconciliation. `ledger_migration` makes a 2 of a 1."""
 
 ENTRIES_DDL = """
 CREATE TABLE entries (
@@ -34,12 +35,14 @@ CREATE TABLE jobs (
   job_id TEXT PRIMARY KEY, nonce TEXT NOT NULL UNIQUE,
   population TEXT NOT NULL REFERENCES accounts(population),
   envelope_digest TEXT NOT NULL, tree_digest TEXT NOT NULL,
-  status TEXT NOT NULL CHECK (status IN ('reserved', 'started', 'settled')), last_position INTEGER NOT NULL
+  status TEXT NOT NULL CHECK (status IN ('reserved', 'started', 'abandoned', 'settled')),
+  last_position INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX jobs_by_status ON jobs(status);
 CREATE TABLE steps (
   job_id TEXT NOT NULL REFERENCES jobs(job_id), position INTEGER NOT NULL, step TEXT NOT NULL,
   events TEXT NOT NULL, charge REAL NOT NULL, committed INTEGER NOT NULL CHECK (committed IN (0, 1)),
+  released TEXT CHECK (released IS NULL OR committed = 1),
   PRIMARY KEY (job_id, position), UNIQUE (job_id, step)
 ) STRICT, WITHOUT ROWID;
 """

@@ -19,7 +19,7 @@ from almoner.schema.policy import Account
 from almoner.schema.receipt import PrivacyEvent
 
 _EVENTS: TypeAdapter[tuple[PrivacyEvent, ...]] = TypeAdapter(tuple[PrivacyEvent, ...])
-JobStatus = Literal["reserved", "started", "settled"]
+JobStatus = Literal["reserved", "started", "abandoned", "settled"]
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,18 @@ class JobState:
 
 @dataclass(frozen=True)
 class StepState:
-    """One step of a reservation; `position` is its place in the planned order, from 0."""
+    """One step of a reservation.
+
+    Args:
+        position: its place in the planned order, from 0.
+        released: digest of what left for it, None before anything did.
+    """
 
     position: int
     events: tuple[PrivacyEvent, ...]
     charge: float
     committed: bool
+    released: str | None
 
 
 def _account(row: tuple[str, str, NeighboringRelation, float, float, int, float, float]) -> AccountState:
@@ -119,10 +125,10 @@ def find_job(connection: Connection, job_id: str) -> JobState | None:
 
 
 def read_open_jobs(connection: Connection) -> tuple[JobState, ...]:
-    """Return the jobs that are reserved or started, not settled."""
+    """Return the jobs that are not settled."""
     query = (
         "SELECT job_id, population, envelope_digest, tree_digest, status FROM jobs"
-        " WHERE status IN ('reserved', 'started') ORDER BY job_id"
+        " WHERE status IN ('reserved', 'started', 'abandoned') ORDER BY job_id"
     )
     return tuple(JobState(*row) for row in connection.execute(query))
 
@@ -144,10 +150,10 @@ def insert_account(connection: Connection, state: AccountState) -> None:
     )
 
 
-def step_rows(reserved: Reserved) -> list[tuple[str, int, str, str, float, int]]:
+def step_rows(reserved: Reserved) -> list[tuple[str, int, str, str, float, int, None]]:
     """Return the rows of a reservation's steps, none of them committed."""
     return [
-        (reserved.job_id, position, step.step, events_json(step.events), step.charge, 0)
+        (reserved.job_id, position, step.step, events_json(step.events), step.charge, 0, None)
         for position, step in enumerate(reserved.steps)
     ]
 
@@ -163,7 +169,7 @@ def insert_job(connection: Connection, reserved: Reserved) -> None:
         "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, 'reserved', -1)",
         (reserved.job_id, reserved.nonce, reserved.population, reserved.envelope_digest, reserved.tree_digest),
     )
-    connection.executemany("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?)", step_rows(reserved))
+    connection.executemany("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?)", step_rows(reserved))
     connection.execute(
         "UPDATE accounts SET rdp_spent = rdp_spent + ? WHERE population = ?", (reserved.charge, reserved.population)
     )
@@ -176,9 +182,9 @@ def set_status(connection: Connection, job_id: str, status: JobStatus) -> None:
 
 def find_step(connection: Connection, job_id: str, step: str) -> StepState | None:
     """Return a step of a reservation, or None."""
-    query = "SELECT position, events, charge, committed FROM steps WHERE job_id = ? AND step = ?"
+    query = "SELECT position, events, charge, committed, released FROM steps WHERE job_id = ? AND step = ?"
     row = connection.execute(query, (job_id, step)).fetchone()
-    return None if row is None else StepState(row[0], _EVENTS.validate_json(row[1]), row[2], bool(row[3]))
+    return None if row is None else StepState(row[0], _EVENTS.validate_json(row[1]), row[2], bool(row[3]), row[4])
 
 
 def read_plan(connection: Connection, job_id: str) -> tuple[PlannedStep, ...]:
@@ -201,6 +207,12 @@ def commit_step(connection: Connection, job: JobState, step: StepState) -> None:
     connection.execute(
         "UPDATE accounts SET rdp_committed = rdp_committed + ? WHERE population = ?", (step.charge, job.population)
     )
+
+
+def release_step(connection: Connection, job_id: str, position: int, result_digest: str) -> None:
+    """Set what left for a step."""
+    where = (result_digest, job_id, position)
+    connection.execute("UPDATE steps SET released = ? WHERE job_id = ? AND position = ?", where)
 
 
 def uncommitted_charge(connection: Connection, job_id: str) -> float:

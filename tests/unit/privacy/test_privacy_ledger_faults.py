@@ -18,6 +18,9 @@ CALLS: dict[str, Callable[[Ledger], Any]] = {
     "reserve": lambda book: book.reserve(reservation(3, steps(40))),
     "start": lambda book: book.start(job_id(2), TREE),
     "commit": lambda book: book.commit(job_id(1), "train-0002"),
+    "release": lambda book: book.release(job_id(1), "train-0001", "d" * 64),
+    "abandon": lambda book: book.abandon(job_id(1), "its process died"),
+    "reconcile": lambda book: book.reconcile(job_id(4), "the machine lost power"),
     "settle": lambda book: book.settle(job_id(1), "the job ended"),
     "record": lambda book: book.record("remark", {"text": "x" * 9000}),
 }
@@ -35,9 +38,11 @@ def _refusal(call: Callable[[], Any]) -> str:
 
 @pytest.fixture
 def book(ledger: Ledger) -> Ledger:
-    for number in (1, 2):
+    for number in (1, 2, 4):
         ledger.reserve(reservation(number))
-    ledger.start(job_id(1), TREE)
+    for number in (1, 4):
+        ledger.start(job_id(number), TREE)
+    ledger.abandon(job_id(4), "its process died")
     ledger.commit(job_id(1), "train-0001")
     return ledger
 
