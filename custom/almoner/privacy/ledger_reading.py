@@ -13,9 +13,18 @@ from almoner.privacy import ledger_transitions as transitions
 from almoner.privacy.ledger_chain import read_entries, read_site
 from almoner.privacy.ledger_entries import Entry
 from almoner.privacy.ledger_file import copy_file, transaction
-from almoner.privacy.ledger_tables import AccountState, JobState, find_step, read_accounts, read_open_jobs, read_plan
+from almoner.privacy.ledger_tables import (
+    AccountState,
+    JobState,
+    find_step,
+    read_accounts,
+    read_events,
+    read_open_jobs,
+    read_plan,
+)
 from almoner.privacy.ledger_verify import VerifyReport, verify_chain
 from almoner.privacy.plan import PlannedStep
+from almoner.schema.receipt import PrivacyEvent
 
 
 class LedgerReader:
@@ -70,6 +79,20 @@ class LedgerReader:
         """Return all accounts, by population."""
         with self._transaction(write=False) as connection:
             return read_accounts(connection)
+
+    def events(self, population: str, committed_only: bool = False) -> tuple[PrivacyEvent, ...]:
+        """Return what an account is charged for, equal mechanisms merged: all that is reserved or committed.
+
+        Args:
+            population: the account.
+            committed_only: leave out what is reserved and has not been committed.
+
+        Raises:
+            LedgerError: when the population has no account.
+        """
+        with self._transaction(write=False) as connection:
+            transitions.known_account(connection, population)
+            return read_events(connection, population, committed_only)
 
     def seen_nonce(self, nonce: str) -> bool:
         """Say whether a reservation with this nonce was ever made."""

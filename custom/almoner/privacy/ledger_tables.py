@@ -12,6 +12,7 @@ from apsw import Connection
 from pydantic import TypeAdapter
 
 from almoner.privacy.budget import RenyiFilter
+from almoner.privacy.events import group_events
 from almoner.privacy.ledger_entries import Reserved
 from almoner.privacy.plan import PlannedStep
 from almoner.schema.base import Model, NeighboringRelation, canonical_json
@@ -192,6 +193,19 @@ def read_plan(connection: Connection, job_id: str) -> tuple[PlannedStep, ...]:
     query = "SELECT step, events FROM steps WHERE job_id = ? ORDER BY position"
     rows = connection.execute(query, (job_id,))
     return tuple(PlannedStep(key, _EVENTS.validate_json(events)) for key, events in rows)
+
+
+def read_events(connection: Connection, population: str, committed_only: bool) -> tuple[PrivacyEvent, ...]:
+    """Return what an account is charged for, equal mechanisms merged."""
+    query = (
+        "SELECT events, count(*) FROM steps JOIN jobs USING (job_id) WHERE population = ?"
+        " AND (committed = 1 OR (status <> 'settled' AND NOT ?)) GROUP BY events ORDER BY events"
+    )
+    return group_events(
+        event.model_copy(update={"count": event.count * times})
+        for events, times in connection.execute(query, (population, committed_only))
+        for event in _EVENTS.validate_json(events)
+    )
 
 
 def last_position(connection: Connection, job_id: str) -> int:
