@@ -34,16 +34,18 @@ def show_command(
     last: Annotated[int, typer.Option("--last", help="how many entries, newest last", min=1)] = 20,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """Show the accounts and the last entries.
+    """Show the accounts, the jobs that still hold a reservation, and the last entries.
 
     Example: almoner ledger show build/demo-1/sites/cleveland
     """
     with open_ledger(site) as ledger:
         accounts = [_account_row(account) for account in ledger.accounts()]
+        jobs = [{"job_id": job.job_id, "status": job.status} for job in ledger.open_jobs()]
         entries = [_entry_row(entry) for entry in ledger.entries(last)]
         sequence, head = ledger.head()
     if as_json:
-        print_json({"accounts": accounts, "entries": entries, "head": {"seq": sequence, "hash": head}})
+        head_row = {"seq": sequence, "hash": head}
+        print_json({"accounts": accounts, "open_jobs": jobs, "entries": entries, "head": head_row})
         return
     table = Table("population", "unit", "ε spent", "ε cap", "δ", "order α", "of the cap in Rényi terms")
     for row in accounts:
@@ -57,6 +59,8 @@ def show_command(
             f"{row['rdp_spent']:.3f} of {row['rdp_budget']:.3f}",
         )
     console.print(table)
+    for job in jobs:
+        console.print(f"job {job['job_id']} is {job['status']}, its reservation charged")
     for entry in entries:
         console.print(f"{entry['seq']:>6}  {entry['time']}  {entry['kind']:<10} {entry['summary']}")
     console.print(f"head {sequence} {head}")
@@ -115,7 +119,9 @@ def backup_command(
 ) -> None:
     """Copy the ledger while jobs run; the copy is checked, and readable by you alone.
 
-    Copying it back later is a rollback: all that was spent since is forgotten. Do so only when the ledger is lost.
+    To restore it: stop the site, copy it to ledger/ledger.sqlite, chmod 600, `almoner ledger verify`. That is a
+    rollback, which forgets what was spent since: do it only when the ledger itself is lost, never to gain budget.
+    Whoever holds a later head of the ledger can tell; only a copy that contains that head makes it good.
 
     Example: almoner ledger backup build/demo-1/sites/cleveland ledger-backup.sqlite
     """

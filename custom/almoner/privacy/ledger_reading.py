@@ -160,4 +160,4 @@ class LedgerReader:
             LedgerError: when the target exists or cannot be written, or the ledger does not verify.
         """
         with self._transaction(write=False) as source, copy_file(source, target.absolute()) as copy:
-            return verify_chain(copy, target)
+            return verify_chain(copy, self._path)  # what is wrong with the copy is wrong with the ledger

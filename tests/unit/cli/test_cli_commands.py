@@ -238,8 +238,11 @@ class TestLedger:
         assert is_one_line_error(almoner("ledger", "backup", site, target))
 
     def test_abandon_and_reconcile(self, site: Path, job: str, almoner: Shell) -> None:
+        assert f"job {job} is started" in almoner("ledger", "show", site).out
         assert is_one_line_error(almoner("ledger", "reconcile", site, job, "--reason", "the machine lost power"))
         assert "stays charged" in almoner("ledger", "abandon", site, job, "--reason", "the machine lost power").out
+        shown = json.loads(almoner("ledger", "show", site, "--json").out)
+        assert shown["open_jobs"] == [{"job_id": job, "status": "abandoned"}]
         assert "given back" in almoner("ledger", "reconcile", site, job, "--reason", "the machine lost power").out
         shown = json.loads(almoner("ledger", "show", site, "--json").out)
         assert [entry["kind"] for entry in shown["entries"]][-2:] == ["abandoned", "reconciled"]

@@ -6,7 +6,7 @@
 - what was written to a file since its last sync is lost, kept, or torn at sector bounds: a random subset;
 - creations and deletions of names survive up to any point since the folder's last sync, in their order;
 - the folder is synced when SQLite's unix VFS does it: at a journal's first sync, at a delete that asks for it;
-- the WAL's index, shared memory, is gone.
+- the WAL's index, shared memory, is gone; a test may put anything in its place.
 
 `FailingVfs` raises one error at one operation, or from there on.
 """

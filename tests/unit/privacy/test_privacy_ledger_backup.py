@@ -41,7 +41,7 @@ def test_a_damaged_ledger_is_not_backed_up(ledger: Ledger, tmp_path: Path) -> No
     content = bytearray(ledger.path.read_bytes())
     content[len(content) // 2] ^= 1
     ledger.path.write_bytes(bytes(content))
-    with pytest.raises(LedgerError):
+    with pytest.raises(LedgerError, match=str(ledger.path)):
         ledger.backup(tmp_path / "backup.sqlite")
     assert list(tmp_path.iterdir()) == []
 

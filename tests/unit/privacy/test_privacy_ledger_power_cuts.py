@@ -88,7 +88,10 @@ def cut_everywhere(folder: Path, seeds: int) -> tuple[int, list[str]]:
         if cut and record[cut - 1].kind == "note":
             continue  # not an operation: nothing on the disk differs
         for seed in range(seeds):
-            files, notes = disk_after_cut(before, record, cut, random.Random(f"{cut}-{seed}"))
+            rng = random.Random(f"{cut}-{seed}")
+            files, notes = disk_after_cut(before, record, cut, rng)
+            if rng.random() < 0.3:
+                files["ledger.sqlite-shm"] = rng.randbytes(32_768)  # shared memory that reached the disk somehow
             write_folder(folder / "cut", files)
             num_cuts += 1
             try:

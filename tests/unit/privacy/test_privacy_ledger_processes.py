@@ -141,6 +141,31 @@ def test_one_start_and_each_step_are_won_by_one_process(ledger: Ledger) -> None:
     assert ledger.verify().num_open_jobs == 1
 
 
+def _release_other_results(barrier: Any, pipe: Connection, worker: int, path: Path) -> None:
+    ledger, won = Ledger.open(path, busy_timeout_seconds=60), []
+    barrier.wait()
+    for step in steps(12):
+        try:
+            ledger.release(job_id(1), step.key, f"{worker:064x}")
+            ledger.release(job_id(1), step.key, f"{worker:064x}")  # a resend
+            won.append(step.key)
+        except LedgerError:
+            continue
+    pipe.send(won)
+
+
+def test_one_result_of_each_step_is_released_by_one_process(ledger: Ledger) -> None:
+    ledger.reserve(reservation(1, steps(12)))
+    ledger.start(job_id(1), TREE)
+    for step in steps(12):
+        ledger.commit(job_id(1), step.key)
+    before = ledger.head()[0]
+    won = [name for names in _run(_release_other_results, ledger.path) for name in names]
+    assert sorted(won) == [step.key for step in steps(12)]
+    assert ledger.head()[0] == before + 12
+    ledger.verify()
+
+
 def _commit_and_announce(path: Path, pipe: Connection, number: int) -> None:
     ledger = Ledger.open(path)
     ledger.reserve(reservation(number, steps(40, gaussian(40.0))))
