@@ -16,6 +16,8 @@ BENCHMARKS = {
     "flare": "tests.benchmarks.flare_overhead",
     "gate": "tests.benchmarks.gate_overhead",
     "heart": "tests.benchmarks.heart_accuracy",
+    "ledger": "tests.benchmarks.ledger_speed",
+    "accounting": "tests.benchmarks.accounting_speed",
 }
 
 

@@ -1,6 +1,7 @@
-"""`almoner ledger`: read and check a site's book."""
+"""`almoner ledger`: read, check, report, copy and reconcile a site's book."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +14,14 @@ from almoner.flare.site_files import LEDGER
 from almoner.privacy.ledger import Ledger
 from almoner.privacy.ledger_entries import Entry
 
-app = new_group("Read and check a site's privacy ledger.")
+app = new_group("Read and check a site's privacy ledger; report, back up, reconcile.")
 
 SITE_ARGUMENT = typer.Argument(help="the site's folder (it holds kit/ and ledger/), or the ledger file itself")
 JSON_OPTION = typer.Option("--json", help="print JSON for scripts")
+
+
+JOB_ARGUMENT = typer.Argument(help="the job's id")
+REASON_OPTION = typer.Option("--reason", help="one line, public, that does not depend on data")
 
 
 def open_ledger(path: Path) -> Ledger:
@@ -30,16 +35,18 @@ def show_command(
     last: Annotated[int, typer.Option("--last", help="how many entries, newest last", min=1)] = 20,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """Show the accounts and the last entries.
+    """Show the accounts, the jobs that still hold a reservation, and the last entries.
 
     Example: almoner ledger show build/demo-1/sites/cleveland
     """
     with open_ledger(site) as ledger:
         accounts = [_account_row(account) for account in ledger.accounts()]
+        jobs = [{"job_id": job.job_id, "status": job.status} for job in ledger.open_jobs()]
         entries = [_entry_row(entry) for entry in ledger.entries(last)]
         sequence, head = ledger.head()
     if as_json:
-        print_json({"accounts": accounts, "entries": entries, "head": {"seq": sequence, "hash": head}})
+        head_row = {"seq": sequence, "hash": head}
+        print_json({"accounts": accounts, "open_jobs": jobs, "entries": entries, "head": head_row})
         return
     table = Table("population", "unit", "ε spent", "ε cap", "δ", "order α", "of the cap in Rényi terms")
     for row in accounts:
@@ -53,6 +60,8 @@ def show_command(
             f"{row['rdp_spent']:.3f} of {row['rdp_budget']:.3f}",
         )
     console.print(table)
+    for job in jobs:
+        console.print(f"job {job['job_id']} is {job['status']}, its reservation charged")
     for entry in entries:
         console.print(f"{entry['seq']:>6}  {entry['time']}  {entry['kind']:<10} {entry['summary']}")
     console.print(f"head {sequence} {head}")
@@ -97,6 +106,85 @@ def heads_command(
     else:
         held = read_heads(folder / HEADS_FILE)
     print_json(heads_json(held))
+
+
+@app.command("report")
+def report_command(site: Annotated[Path, SITE_ARGUMENT], as_json: Annotated[bool, JSON_OPTION] = False) -> None:
+    """Show each account's ε, which is the claim, beside its PLD ε and attack risk, which are not.
+
+    Example: almoner ledger report build/demo-1/sites/cleveland
+    """
+    from almoner.cli.ledger_reports import report_rows, report_table  # the accountants take seconds to import
+
+    with open_ledger(site) as ledger:
+        rows = report_rows(ledger)
+    if as_json:
+        print_json(rows)
+    else:
+        console.print(report_table(rows))
+
+
+@app.command("export")
+def export_command(
+    site: Annotated[Path, SITE_ARGUMENT],
+    events: Annotated[bool, typer.Option("--events", help="what is charged, as dp_accounting events")] = False,
+) -> None:
+    """Print the whole book as JSON; with --events, what a third party composes anew to check the sums.
+
+    Example: almoner ledger export build/demo-1/sites/cleveland --events > events.json
+    """
+    from almoner.cli.ledger_reports import export_events
+
+    with open_ledger(site) as ledger:
+        print_json(export_events(ledger) if events else [asdict(entry) for entry in ledger.entries()])
+
+
+@app.command("backup")
+def backup_command(
+    site: Annotated[Path, SITE_ARGUMENT],
+    target: Annotated[Path, typer.Argument(help="a new file; nothing is overwritten")],
+) -> None:
+    """Copy the ledger while jobs run; the copy is checked, and readable by you alone.
+
+    To restore it: stop the site, copy it to ledger/ledger.sqlite, chmod 600, `almoner ledger verify`. That is a
+    rollback, which forgets what was spent since: do it only when the ledger itself is lost, never to gain budget.
+    Whoever holds a later head of the ledger can tell; only a copy that contains that head makes it good.
+
+    Example: almoner ledger backup build/demo-1/sites/cleveland ledger-backup.sqlite
+    """
+    with open_ledger(site) as ledger:
+        report = ledger.backup(target)
+    console.print(f"ledger backed up to {target}: {report.num_entries} entries, head {report.head}")
+
+
+@app.command("abandon")
+def abandon_command(
+    site: Annotated[Path, SITE_ARGUMENT],
+    job_id: Annotated[str, JOB_ARGUMENT],
+    reason: Annotated[str, REASON_OPTION],
+) -> None:
+    """Mark a started job as dead, as after a loss of power; it can do nothing more, and stays charged.
+
+    Example: almoner ledger abandon build/demo-1/sites/cleveland 0b9f... --reason "the machine lost power"
+    """
+    with open_ledger(site) as ledger:
+        ledger.abandon(job_id, reason)
+    console.print(f"job {job_id} is abandoned; all of it stays charged until `almoner ledger reconcile`")
+
+
+@app.command("reconcile")
+def reconcile_command(
+    site: Annotated[Path, SITE_ARGUMENT],
+    job_id: Annotated[str, JOB_ARGUMENT],
+    reason: Annotated[str, REASON_OPTION],
+) -> None:
+    """Settle an abandoned job: give back the steps that never touched data, for a public reason.
+
+    Example: almoner ledger reconcile build/demo-1/sites/cleveland 0b9f... --reason "the machine lost power"
+    """
+    with open_ledger(site) as ledger:
+        refund = ledger.reconcile(job_id, reason)
+    console.print(f"job {job_id} is settled; {refund:.4f} was given back, in RDP at the account's order")
 
 
 def _account_row(account: Any) -> dict[str, Any]:

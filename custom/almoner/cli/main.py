@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("almoner.cli.operate", "status_command", "Show which sites are connected and what jobs there are."),
     "site": ("almoner.cli.sites", "app", "Run one site."),
     "job": ("almoner.cli.jobs", "app", "Plan, export, submit, follow and fetch jobs."),
-    "ledger": ("almoner.cli.ledgers", "app", "Read and check a site's privacy ledger."),
+    "ledger": ("almoner.cli.ledgers", "app", "Read and check a site's privacy ledger; report, back up, reconcile."),
     "demo": ("almoner.cli.demo", "demo_command", "Run the main job end to end, and three jobs that must fail."),
 }
 """Command → (module, its Typer group or function, one line of help)."""

@@ -2,12 +2,19 @@
 
 A job's states and the only ways between them:
 
-    (unknown) --reserve--> reserved --start--> started --commit*--> started
-    reserved, started --settle--> settled
+    (unknown)         --reserve-->   reserved
+    reserved          --start-->     started
+    started           --commit-->    started      each step once, in the planned order, before it reads data
+    started           --release-->   started      each committed step once, by the digest of what leaves
+    reserved, started --settle-->    settled      steps never committed are refunded
+    started           --abandon-->   abandoned    its process died: all of it stays charged
+    abandoned         --reconcile--> settled      steps never committed are refunded, on a person's word
 
-Everything else raises. `settle` on a settled job writes nothing and returns 0.0, so that every path on
-which a job can end may call it. Two kinds of refusal: `PolicyViolation` (with `BudgetExceeded`) for what
-a submitter asked, `LedgerError` for an illegal transition or a file that is missing, damaged or locked.
+Everything else raises, but for repetitions, which write nothing: `settle` on a settled job returns 0.0, so
+that every path on which a job can end may call it; `abandon` on an abandoned job; `release` of the same
+digest again, in any state, so that a result that was lost on its way can be sent once more. Two kinds of
+refusal: `PolicyViolation` (with `BudgetExceeded`) for what a submitter asked, `LedgerError` for an illegal
+transition or a file that is missing, damaged or locked.
 
 The chain shows edits, not rollbacks. It cannot show by itself that the file was replaced by an older
 valid copy, that its tail was cut off together with the state, or that it was rewritten from some entry on
@@ -15,23 +22,21 @@ with all hashes and the state computed anew. The heads that other sites hold sho
 each job, which runs `verify` too (`flare/head_exchange`). Between two runs the state tables are trusted.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from sqlite3 import Connection
-from types import TracebackType
 from typing import Any, Self
 
-from almoner.errors import LedgerError
+from almoner.privacy import ledger_heads
 from almoner.privacy import ledger_transitions as transitions
-from almoner.privacy.heads import SignedHead, newest
-from almoner.privacy.ledger_chain import append, append_model, hash_at, read_entries, read_held_heads, read_site
+from almoner.privacy.heads import SignedHead
+from almoner.privacy.ledger_chain import append, append_model
 from almoner.privacy.ledger_entries import Created, Entry, recorded, validated
-from almoner.privacy.ledger_schema import LEDGER_VERSION, creation, transaction
-from almoner.privacy.ledger_tables import AccountState, JobState, find_step, read_accounts, read_open_jobs, read_plan
+from almoner.privacy.ledger_file import creation
+from almoner.privacy.ledger_migration import migrate
+from almoner.privacy.ledger_reading import LedgerReader
+from almoner.privacy.ledger_schema import LEDGER_VERSION
+from almoner.privacy.ledger_tables import AccountState, JobState
 from almoner.privacy.ledger_transitions import Reservation
-from almoner.privacy.ledger_verify import VerifyReport, verify_chain
-from almoner.privacy.plan import PlannedStep
+from almoner.privacy.ledger_verify import VerifyReport
 from almoner.schema.base import Model
 from almoner.schema.policy import Account
 from almoner.schema.receipt import PrivacyReceipt
@@ -41,18 +46,14 @@ __all__ = ["AccountState", "Entry", "JobState", "Ledger", "Reservation", "Verify
 BUSY_TIMEOUT_SECONDS = 10.0
 
 
-class Ledger:
+class Ledger(LedgerReader):
     """The ledger of one site. Safe to use from several threads and processes at once.
 
-    *Guarantee*: what a method writes is durable when it returns, and happened wholly or not at all. No
-    account's reserved and committed charges ever exceed its budget, so all that was committed is
-    (epsilon_cap, delta)-DP for one unit under add-or-remove-one.
+    *Guarantee*: what a method writes is durable when it returns, and happened wholly or not at all. A method
+    that raises has written nothing, unless the disk failed: then wholly or not at all. No account's reserved
+    and committed charges ever exceed its budget, so all that was committed is (epsilon_cap, delta)-DP for one
+    unit under add-or-remove-one.
     """
-
-    def __init__(self, path: Path, busy_timeout_seconds: float) -> None:
-        self._path = path.absolute()
-        self._busy_timeout_seconds = busy_timeout_seconds
-        self._closed = False
 
     @classmethod
     def create(cls, path: Path, site: str) -> Self:
@@ -69,7 +70,7 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS) -> Self:
-        """Open a ledger that exists; a missing one is never made anew.
+        """Open a ledger that exists; a missing one is never made anew, one of an older version is migrated.
 
         Args:
             path: the file.
@@ -77,42 +78,12 @@ class Ledger:
 
         Raises:
             LedgerError: when the file is missing, locked, read-only, readable by others, of a newer
-                version, or not a ledger.
+                version, not a ledger, or of an older version and damaged.
         """
         ledger = cls(path, busy_timeout_seconds)
+        migrate(ledger._path, busy_timeout_seconds)
         with ledger._transaction(write=False):
             return ledger
-
-    def close(self) -> None:
-        """End the use of this object; every later call raises."""
-        self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @contextmanager
-    def _transaction(self, write: bool) -> Iterator[Connection]:
-        """Run a block in one transaction."""
-        if self._closed:
-            raise LedgerError(f"{self._path}: the ledger was closed → open it again")
-        with transaction(self._path, self._busy_timeout_seconds, write) as connection:
-            yield connection
-
-    @property
-    def path(self) -> Path:
-        """The file, as an absolute path."""
-        return self._path
-
-    @property
-    def site(self) -> str:
-        """The site whose ledger this is."""
-        with self._transaction(write=False) as connection:
-            return read_site(connection)
 
     def open_account(self, account: Account) -> AccountState:
         """Open an account, or return it when it is open with the same parameters.
@@ -126,25 +97,11 @@ class Ledger:
         with self._transaction(write=True) as connection:
             return transitions.open_account(connection, account)
 
-    def account(self, population: str) -> AccountState:
-        """Return an account as it stands.
-
-        Raises:
-            LedgerError: when the population has no account.
-        """
-        with self._transaction(write=False) as connection:
-            return transitions.known_account(connection, population)
-
-    def accounts(self) -> tuple[AccountState, ...]:
-        """Return all accounts, by population."""
-        with self._transaction(write=False) as connection:
-            return read_accounts(connection)
-
     def reserve(self, reservation: Reservation) -> None:
         """Set the worst case of a job aside, in one transaction.
 
-        *Guarantee*: on return the job's nonce and id are used up and its charge counts as spent. On an
-        error nothing is written and the nonce stays unused.
+        *Guarantee*: on return the job's nonce and id are used up and its charge counts as spent. On a
+        refusal nothing is written and the nonce stays unused.
 
         Raises:
             PolicyViolation: when the nonce or job id was seen before, or unit or relation differ.
@@ -153,35 +110,6 @@ class Ledger:
         """
         with self._transaction(write=True) as connection:
             transitions.reserve(connection, reservation)
-
-    def seen_nonce(self, nonce: str) -> bool:
-        """Say whether a reservation with this nonce was ever made."""
-        with self._transaction(write=False) as connection:
-            return connection.execute("SELECT 1 FROM jobs WHERE nonce = ?", (nonce,)).fetchone() is not None
-
-    def job(self, job_id: str) -> JobState:
-        """Return a job as it stands.
-
-        Raises:
-            LedgerError: when the job has no reservation.
-        """
-        with self._transaction(write=False) as connection:
-            return transitions.known_job(connection, job_id)
-
-    def reserved_steps(self, job_id: str) -> tuple[PlannedStep, ...]:
-        """Return the steps that were set aside for a job, in order, with the events that each may realise.
-
-        Raises:
-            LedgerError: when the job has no reservation.
-        """
-        with self._transaction(write=False) as connection:
-            transitions.known_job(connection, job_id)
-            return read_plan(connection, job_id)
-
-    def open_jobs(self) -> tuple[JobState, ...]:
-        """Return the jobs that are reserved or started, not settled."""
-        with self._transaction(write=False) as connection:
-            return read_open_jobs(connection)
 
     def start(self, job_id: str, tree_digest: str) -> None:
         """Mark a reserved job as started; succeeds exactly once for a job.
@@ -207,11 +135,23 @@ class Ledger:
         with self._transaction(write=True) as connection:
             return transitions.commit(connection, job_id, step_key)
 
-    def committed(self, job_id: str, step_key: str) -> bool:
-        """Say whether a step was committed; False for steps and jobs that the ledger does not know."""
-        with self._transaction(write=False) as connection:
-            step = find_step(connection, job_id, step_key)
-            return step is not None and step.committed
+    def release(self, job_id: str, step_key: str, result_digest: str) -> None:
+        """Write down what leaves for a committed step. Call it before the result leaves.
+
+        *Guarantee*: on return the ledger holds, durably, that this digest is what the step released. Sending
+        the same again writes nothing; anything else under the same step is refused. (A step is committed
+        once in a job's life, so job and step are the whole key: another attempt is another job.)
+
+        Args:
+            job_id: a started job; for a digest that was released before, any job.
+            step_key: a committed step of it.
+            result_digest: SHA-256 of the result, in hexadecimal.
+
+        Raises:
+            LedgerError: when the step was not committed, released another result, or its job is over.
+        """
+        with self._transaction(write=True) as connection:
+            transitions.release(connection, job_id, step_key, result_digest)
 
     def settle(self, job_id: str, reason: str) -> float:
         """Close a job for good and give back what it never committed.
@@ -224,10 +164,41 @@ class Ledger:
             The refund in RDP at the account's order; 0.0 when the job was settled before.
 
         Raises:
-            LedgerError: when the job has no reservation.
+            LedgerError: when the job has no reservation, or is abandoned.
         """
         with self._transaction(write=True) as connection:
             return transitions.settle(connection, job_id, reason)
+
+    def abandon(self, job_id: str, reason: str) -> None:
+        """Mark a started job as dead: its process ended in a way that nobody but the site may have caused.
+
+        *Guarantee*: on return the job can commit and release nothing more, and all of it stays charged.
+
+        Raises:
+            LedgerError: when the job is not started (an abandoned one is left as it is), or the reason is
+                not one plain line.
+        """
+        with self._transaction(write=True) as connection:
+            transitions.abandon(connection, job_id, reason)
+
+    def reconcile(self, job_id: str, reason: str) -> float:
+        """Settle an abandoned job: give back the steps that the ledger shows were never committed.
+
+        A step that was not committed did not touch data. But when a process dies can depend on data, so a
+        refund needs a person who gives a reason that is public and would hold for any data.
+
+        Args:
+            job_id: an abandoned job.
+            reason: one line of prose that does not depend on data.
+
+        Returns:
+            The refund in RDP at the account's order.
+
+        Raises:
+            LedgerError: when the job is not abandoned.
+        """
+        with self._transaction(write=True) as connection:
+            return transitions.reconcile(connection, job_id, reason)
 
     def record(self, kind: str, payload: Model | dict[str, Any]) -> Entry:
         """Write a fact that changes no account, such as a decision.
@@ -239,41 +210,10 @@ class Ledger:
         with self._transaction(write=True) as connection:
             return append(connection, kind, text)
 
-    def entries(self, limit: int | None = None) -> tuple[Entry, ...]:
-        """Return the last `limit` entries, or all, oldest first."""
-        with self._transaction(write=False) as connection:
-            return read_entries(connection, limit)
-
-    def head(self) -> tuple[int, str]:
-        """Return the sequence number and hash of the last entry."""
-        last = self.entries(limit=1)[0]
-        return last.seq, last.hash
-
-    def hash_at(self, seq: int) -> str | None:
-        """Return the hash of one entry, or None if the ledger has none of that number."""
-        with self._transaction(write=False) as connection:
-            return hash_at(connection, seq)
-
-    def held_heads(self) -> dict[str, SignedHead]:
-        """Return the newest head that this site holds of each other site's ledger."""
-        with self._transaction(write=False) as connection:
-            return read_held_heads(connection)
-
     def hold_heads(self, job_id: str, heads: dict[str, SignedHead]) -> None:
         """Keep heads of other sites' ledgers, whose signatures the caller has checked.
 
         *Guarantee*: on return the newest head of each site, of these and those held before, is durable.
         """
         with self._transaction(write=True) as connection:
-            merged = newest(read_held_heads(connection), heads)
-            payload = {"job_id": job_id, "heads": {site: head.to_json() for site, head in merged.items()}}
-            append(connection, "heads", recorded("heads", payload))
-
-    def verify(self) -> VerifyReport:
-        """Check the whole ledger from its entries; see `verify_chain` for what holds on return.
-
-        Raises:
-            LedgerError: naming the first bad entry, or what does not follow from the entries.
-        """
-        with self._transaction(write=False) as connection:
-            return verify_chain(connection, self._path)
+            ledger_heads.hold(connection, job_id, heads)

@@ -35,7 +35,14 @@ class Created(Model):
     """The first entry: whose ledger this is."""
 
     site: Name
-    ledger_version: Literal[1]
+    ledger_version: Literal[1, 2]
+
+
+class Migrated(Model):
+    """A change of the file's version; no account changes with it."""
+
+    from_version: Literal[1]
+    to_version: Literal[2]
 
 
 class AccountOpened(Model):
@@ -91,6 +98,29 @@ class Committed(Model):
     charge: Charge
 
 
+class Released(Model):
+    """What left for a committed step, by digest; a step releases one result, however often it is sent."""
+
+    job_id: JobId
+    step: Name
+    digest: Digest
+
+
+class Abandoned(Model):
+    """The end of a job whose process died: all of its reservation stays charged."""
+
+    job_id: JobId
+    reason: PlainText
+
+
+class Reconciled(Model):
+    """The settlement of an abandoned job: what was reserved and never committed goes back."""
+
+    job_id: JobId
+    reason: PlainText
+    refund: Charge
+
+
 class Settled(Model):
     """The end of a job: what was reserved and never committed goes back."""
 
@@ -101,10 +131,14 @@ class Settled(Model):
 
 STATE_KINDS: dict[str, type[Model]] = {
     "created": Created,
+    "migrated": Migrated,
     "account-opened": AccountOpened,
     "reserved": Reserved,
     "started": Started,
     "committed": Committed,
+    "released": Released,
+    "abandoned": Abandoned,
+    "reconciled": Reconciled,
     "settled": Settled,
 }
 KIND_OF = {model: kind for kind, model in STATE_KINDS.items()}

@@ -5,13 +5,14 @@ to read the whole chain. `ledger_verify` computes them again from the entries al
 """
 
 import math
-import sqlite3
 from dataclasses import dataclass
 from typing import Literal
 
+from apsw import Connection
 from pydantic import TypeAdapter
 
 from almoner.privacy.budget import RenyiFilter
+from almoner.privacy.events import group_events
 from almoner.privacy.ledger_entries import Reserved
 from almoner.privacy.plan import PlannedStep
 from almoner.schema.base import Model, NeighboringRelation, canonical_json
@@ -19,7 +20,7 @@ from almoner.schema.policy import Account
 from almoner.schema.receipt import PrivacyEvent
 
 _EVENTS: TypeAdapter[tuple[PrivacyEvent, ...]] = TypeAdapter(tuple[PrivacyEvent, ...])
-JobStatus = Literal["reserved", "started", "settled"]
+JobStatus = Literal["reserved", "started", "abandoned", "settled"]
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,18 @@ class JobState:
 
 @dataclass(frozen=True)
 class StepState:
-    """One step of a reservation; `position` is its place in the planned order, from 0."""
+    """One step of a reservation.
+
+    Args:
+        position: its place in the planned order, from 0.
+        released: digest of what left for it, None before anything did.
+    """
 
     position: int
     events: tuple[PrivacyEvent, ...]
     charge: float
     committed: bool
+    released: str | None
 
 
 def _account(row: tuple[str, str, NeighboringRelation, float, float, int, float, float]) -> AccountState:
@@ -100,34 +107,34 @@ def _account(row: tuple[str, str, NeighboringRelation, float, float, int, float,
     return AccountState(population, unit, relation, RenyiFilter(cap, delta, order), spent, committed)
 
 
-def read_accounts(connection: sqlite3.Connection) -> tuple[AccountState, ...]:
+def read_accounts(connection: Connection) -> tuple[AccountState, ...]:
     """Return all accounts, by population."""
     return tuple(_account(row) for row in connection.execute("SELECT * FROM accounts ORDER BY population"))
 
 
-def find_account(connection: sqlite3.Connection, population: str) -> AccountState | None:
+def find_account(connection: Connection, population: str) -> AccountState | None:
     """Return one account, or None."""
     row = connection.execute("SELECT * FROM accounts WHERE population = ?", (population,)).fetchone()
     return None if row is None else _account(row)
 
 
-def find_job(connection: sqlite3.Connection, job_id: str) -> JobState | None:
+def find_job(connection: Connection, job_id: str) -> JobState | None:
     """Return one job, or None."""
     query = "SELECT job_id, population, envelope_digest, tree_digest, status FROM jobs WHERE job_id = ?"
     row = connection.execute(query, (job_id,)).fetchone()
     return None if row is None else JobState(*row)
 
 
-def read_open_jobs(connection: sqlite3.Connection) -> tuple[JobState, ...]:
-    """Return the jobs that are reserved or started, not settled."""
+def read_open_jobs(connection: Connection) -> tuple[JobState, ...]:
+    """Return the jobs that are not settled."""
     query = (
         "SELECT job_id, population, envelope_digest, tree_digest, status FROM jobs"
-        " WHERE status IN ('reserved', 'started') ORDER BY job_id"
+        " WHERE status IN ('reserved', 'started', 'abandoned') ORDER BY job_id"
     )
     return tuple(JobState(*row) for row in connection.execute(query))
 
 
-def insert_account(connection: sqlite3.Connection, state: AccountState) -> None:
+def insert_account(connection: Connection, state: AccountState) -> None:
     """Add an account's row."""
     connection.execute(
         "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -144,10 +151,10 @@ def insert_account(connection: sqlite3.Connection, state: AccountState) -> None:
     )
 
 
-def step_rows(reserved: Reserved) -> list[tuple[str, int, str, str, float, int]]:
+def step_rows(reserved: Reserved) -> list[tuple[str, int, str, str, float, int, None]]:
     """Return the rows of a reservation's steps, none of them committed."""
     return [
-        (reserved.job_id, position, step.step, events_json(step.events), step.charge, 0)
+        (reserved.job_id, position, step.step, events_json(step.events), step.charge, 0, None)
         for position, step in enumerate(reserved.steps)
     ]
 
@@ -157,44 +164,56 @@ def events_json(events: tuple[Model, ...]) -> str:
     return canonical_json([event.model_dump(mode="json") for event in events]).decode()
 
 
-def insert_job(connection: sqlite3.Connection, reserved: Reserved) -> None:
+def insert_job(connection: Connection, reserved: Reserved) -> None:
     """Add a reservation's rows and its charge to the account."""
     connection.execute(
         "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, 'reserved', -1)",
         (reserved.job_id, reserved.nonce, reserved.population, reserved.envelope_digest, reserved.tree_digest),
     )
-    connection.executemany("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?)", step_rows(reserved))
+    connection.executemany("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?)", step_rows(reserved))
     connection.execute(
         "UPDATE accounts SET rdp_spent = rdp_spent + ? WHERE population = ?", (reserved.charge, reserved.population)
     )
 
 
-def set_status(connection: sqlite3.Connection, job_id: str, status: JobStatus) -> None:
+def set_status(connection: Connection, job_id: str, status: JobStatus) -> None:
     """Change a job's status."""
     connection.execute("UPDATE jobs SET status = ? WHERE job_id = ?", (status, job_id))
 
 
-def find_step(connection: sqlite3.Connection, job_id: str, step: str) -> StepState | None:
+def find_step(connection: Connection, job_id: str, step: str) -> StepState | None:
     """Return a step of a reservation, or None."""
-    query = "SELECT position, events, charge, committed FROM steps WHERE job_id = ? AND step = ?"
+    query = "SELECT position, events, charge, committed, released FROM steps WHERE job_id = ? AND step = ?"
     row = connection.execute(query, (job_id, step)).fetchone()
-    return None if row is None else StepState(row[0], _EVENTS.validate_json(row[1]), row[2], bool(row[3]))
+    return None if row is None else StepState(row[0], _EVENTS.validate_json(row[1]), row[2], bool(row[3]), row[4])
 
 
-def read_plan(connection: sqlite3.Connection, job_id: str) -> tuple[PlannedStep, ...]:
+def read_plan(connection: Connection, job_id: str) -> tuple[PlannedStep, ...]:
     """Return all steps of a reservation, in order."""
     query = "SELECT step, events FROM steps WHERE job_id = ? ORDER BY position"
-    rows = connection.execute(query, (job_id,)).fetchall()
+    rows = connection.execute(query, (job_id,))
     return tuple(PlannedStep(key, _EVENTS.validate_json(events)) for key, events in rows)
 
 
-def last_position(connection: sqlite3.Connection, job_id: str) -> int:
+def read_events(connection: Connection, population: str, committed_only: bool) -> tuple[PrivacyEvent, ...]:
+    """Return what an account is charged for, equal mechanisms merged."""
+    query = (
+        "SELECT events, count(*) FROM steps JOIN jobs USING (job_id) WHERE population = ?"
+        " AND (committed = 1 OR (status <> 'settled' AND NOT ?)) GROUP BY events ORDER BY events"
+    )
+    return group_events(
+        event.model_copy(update={"count": event.count * times})
+        for events, times in connection.execute(query, (population, committed_only))
+        for event in _EVENTS.validate_json(events)
+    )
+
+
+def last_position(connection: Connection, job_id: str) -> int:
     """Return the position of the step that a job committed last, -1 before the first."""
-    (position,) = connection.execute("SELECT last_position FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
-    return int(position)
+    return int(connection.execute("SELECT last_position FROM jobs WHERE job_id = ?", (job_id,)).get)
 
 
-def commit_step(connection: sqlite3.Connection, job: JobState, step: StepState) -> None:
+def commit_step(connection: Connection, job: JobState, step: StepState) -> None:
     """Mark a step as committed and add its charge to what the account committed."""
     where = (job.job_id, step.position)
     connection.execute("UPDATE steps SET committed = 1 WHERE job_id = ? AND position = ?", where)
@@ -204,13 +223,19 @@ def commit_step(connection: sqlite3.Connection, job: JobState, step: StepState) 
     )
 
 
-def uncommitted_charge(connection: sqlite3.Connection, job_id: str) -> float:
+def release_step(connection: Connection, job_id: str, position: int, result_digest: str) -> None:
+    """Set what left for a step."""
+    where = (result_digest, job_id, position)
+    connection.execute("UPDATE steps SET released = ? WHERE job_id = ? AND position = ?", where)
+
+
+def uncommitted_charge(connection: Connection, job_id: str) -> float:
     """Return the charge of a job's steps that were never committed."""
     query = "SELECT charge FROM steps WHERE job_id = ? AND committed = 0"
     return math.fsum(charge for (charge,) in connection.execute(query, (job_id,)))
 
 
-def settle_job(connection: sqlite3.Connection, job: JobState, refund: float) -> None:
+def settle_job(connection: Connection, job: JobState, refund: float) -> None:
     """Close a job and take its refund off what the account spent."""
     set_status(connection, job.job_id, "settled")
     connection.execute("UPDATE accounts SET rdp_spent = rdp_spent - ? WHERE population = ?", (refund, job.population))

@@ -5,13 +5,24 @@ before anything is written.
 """
 
 from dataclasses import dataclass
-from sqlite3 import Connection
+
+from apsw import Connection
 
 from almoner.errors import BudgetExceeded, LedgerError, PolicyViolation
 from almoner.privacy import ledger_tables as tables
 from almoner.privacy.budget import charge_of, open_filter
 from almoner.privacy.ledger_chain import append_model, read_site
-from almoner.privacy.ledger_entries import AccountOpened, Committed, Reserved, Settled, Started, validated
+from almoner.privacy.ledger_entries import (
+    Abandoned,
+    AccountOpened,
+    Committed,
+    Reconciled,
+    Released,
+    Reserved,
+    Settled,
+    Started,
+    validated,
+)
 from almoner.privacy.ledger_tables import AccountState, JobState
 from almoner.privacy.plan import PlannedStep
 from almoner.schema.base import NeighboringRelation
@@ -153,12 +164,51 @@ def commit(connection: Connection, job_id: str, step_key: str) -> PrivacyReceipt
     return receipt
 
 
+def release(connection: Connection, job_id: str, step_key: str, result_digest: str) -> None:
+    """Write down what leaves for a committed step, once; see `Ledger.release`."""
+    job, step = known_job(connection, job_id), tables.find_step(connection, job_id, step_key)
+    if step is None or not step.committed:
+        raise LedgerError(f"job {job_id}: step {step_key} was not committed → nothing of it may leave")
+    if step.released == result_digest:
+        return
+    if step.released is not None:
+        raise LedgerError(f"job {job_id}: step {step_key} released another result before → send that one again")
+    if job.status != "started":
+        raise LedgerError(f"job {job_id} is {job.status} → nothing more of it may leave")
+    append_model(connection, validated(Released, {"job_id": job_id, "step": step_key, "digest": result_digest}))
+    tables.release_step(connection, job_id, step.position, result_digest)
+
+
 def settle(connection: Connection, job_id: str, reason: str) -> float:
     """Close a job and give back what it never committed; see `Ledger.settle`."""
     job = known_job(connection, job_id)
     if job.status == "settled":
         return 0.0
+    if job.status == "abandoned":
+        raise LedgerError(f"job {job_id} is abandoned → it stays charged until `almoner ledger reconcile`")
     refund = tables.uncommitted_charge(connection, job_id)
     append_model(connection, validated(Settled, {"job_id": job_id, "reason": reason, "refund": refund}))
+    tables.settle_job(connection, job, refund)
+    return refund
+
+
+def abandon(connection: Connection, job_id: str, reason: str) -> None:
+    """Mark a started job as dead, all of it charged; see `Ledger.abandon`."""
+    job = known_job(connection, job_id)
+    if job.status == "abandoned":
+        return
+    if job.status != "started":
+        raise LedgerError(f"job {job_id} is {job.status} → only a started job can be abandoned")
+    append_model(connection, validated(Abandoned, {"job_id": job_id, "reason": reason}))
+    tables.set_status(connection, job_id, "abandoned")
+
+
+def reconcile(connection: Connection, job_id: str, reason: str) -> float:
+    """Settle an abandoned job by what the ledger shows as committed; see `Ledger.reconcile`."""
+    job = known_job(connection, job_id)
+    if job.status != "abandoned":
+        raise LedgerError(f"job {job_id} is {job.status} → only an abandoned job is reconciled")
+    refund = tables.uncommitted_charge(connection, job_id)
+    append_model(connection, validated(Reconciled, {"job_id": job_id, "reason": reason, "refund": refund}))
     tables.settle_job(connection, job, refund)
     return refund

@@ -41,19 +41,41 @@ def _distribution(event: PrivacyEvent, grid: float) -> library.PrivacyLossDistri
     return one_run.self_compose(event.count)
 
 
-def _epsilon_on_grid(events: tuple[PrivacyEvent, ...], delta: float, grid: float) -> float:
-    """Return the pessimistic ε of all events on one grid of privacy losses."""
+def _compose(events: tuple[PrivacyEvent, ...], grid: float) -> library.PrivacyLossDistribution:
+    """Return the pessimistic PLD of all events on one grid of privacy losses."""
     total = _distribution(events[0], grid)
     for event in events[1:]:
         total = total.compose(_distribution(event, grid))
-    return float(total.get_epsilon_for_delta(delta))
+    return total
+
+
+def _epsilon_on_grid(events: tuple[PrivacyEvent, ...], delta: float, grid: float) -> float:
+    """Return the pessimistic ε of all events on one grid of privacy losses."""
+    return float(_compose(events, grid).get_epsilon_for_delta(delta))
+
+
+def _is_affordable(events: tuple[PrivacyEvent, ...], renyi: float) -> bool:
+    """Say whether a PLD of the events stays within memory and seconds."""
+    runs = sum(e.count for e in events if isinstance(e, PureRelease) or e.sampling_prob < 1)
+    return renyi <= MAX_EPSILON and runs <= MAX_RUNS
+
+
+def _fixed(events: Iterable[PrivacyEvent]) -> tuple[PrivacyEvent, ...]:
+    """Return events on the safe grid, equal ones merged, in one order whatever theirs was."""
+    return tuple(sorted(group_events(quantise(event) for event in events), key=repr))
+
+
+def fixed_distribution(events: Iterable[PrivacyEvent]) -> library.PrivacyLossDistribution | None:
+    """Return the pessimistic PLD of events that are fixed in advance, None when there are none or too many."""
+    fixed = _fixed(events)
+    affordable = fixed and _is_affordable(fixed, rdp_epsilon(fixed, MIN_DELTA))
+    return _compose(fixed, COARSE_GRID) if affordable else None
 
 
 @lru_cache(maxsize=4096)
 def _pld_epsilon(events: tuple[PrivacyEvent, ...], delta: float) -> float:
     renyi = rdp_epsilon(events, delta)
-    runs = sum(e.count for e in events if isinstance(e, PureRelease) or e.sampling_prob < 1)
-    if renyi == 0 or renyi > MAX_EPSILON or runs > MAX_RUNS:
+    if renyi == 0 or not _is_affordable(events, renyi):
         return renyi
     epsilon = min(renyi, _epsilon_on_grid(events, delta, COARSE_GRID))
     if 0 < epsilon < 1:
@@ -80,5 +102,5 @@ def pld_epsilon(events: Iterable[PrivacyEvent], delta: float) -> float:
     """
     if not MIN_DELTA <= delta < 1:
         raise DocumentError(f"delta: {delta:g} cannot be accounted by PLD → use a value from {MIN_DELTA:g} to below 1")
-    fixed = tuple(sorted(group_events(quantise(event) for event in events), key=repr))
+    fixed = _fixed(events)
     return _pld_epsilon(fixed, delta) if fixed else 0.0

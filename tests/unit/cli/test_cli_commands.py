@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from almoner import __version__
 from almoner.cli import app as app_module
 from almoner.cli.app import run_or_exit
 from almoner.errors import AlmonerError
-from almoner.privacy.ledger import Ledger
+from almoner.privacy.ledger import Ledger, Reservation
+from almoner.privacy.plan import PlannedStep
 from almoner.schema.declarations import Declarations
 from almoner.schema.documents import DOCUMENTS
+from almoner.schema.receipt import SampledGaussian
 
 JOB = "jobs/heart_disease.yaml"
 
@@ -159,6 +162,28 @@ class TestJob:
         assert Path.cwd() == before
 
 
+@pytest.fixture
+def job(site: Path) -> str:
+    """A started job of two rounds, the first of them committed."""
+    event = SampledGaussian(kind="sampled_gaussian", noise_multiplier=4.0, sampling_prob=0.5, count=10)
+    job_id = str(uuid.UUID(int=1))
+    reservation = Reservation(
+        job_id=job_id,
+        nonce="1" * 32,
+        envelope_digest="a" * 64,
+        tree_digest="b" * 64,
+        population="cleveland-cardiology",
+        privacy_unit="patient",
+        neighboring_relation="add_or_remove_one",
+        steps=tuple(PlannedStep(f"train-{number:04d}", (event,)) for number in (1, 2)),
+    )
+    with Ledger.open(site / "ledger" / "ledger.sqlite") as ledger:
+        ledger.reserve(reservation)
+        ledger.start(job_id, "b" * 64)
+        ledger.commit(job_id, "train-0001")
+    return job_id
+
+
 class TestLedger:
     def test_show(self, site: Path, almoner: Shell) -> None:
         for target in (site, site / "ledger" / "ledger.sqlite"):
@@ -184,6 +209,43 @@ class TestLedger:
         outcome = almoner("ledger", command, tmp_path)
         assert is_one_line_error(outcome)
         assert "the ledger is missing" in outcome.err
+
+    def test_report(self, site: Path, job: str, almoner: Shell) -> None:
+        (row,) = json.loads(almoner("ledger", "report", site, "--json").out)
+        fixed = row["as if fixed in advance"]
+        assert row["claim"]["epsilon_committed"] < row["claim"]["epsilon_spent"] < row["epsilon_cap"]
+        assert 0 < fixed["pld_epsilon"] < row["claim"]["epsilon_spent"]
+        assert 0 < fixed["attack_advantage"] < 1
+        assert list(fixed["attack_true_positive_rates"]) == ["0.001", "0.01", "0.1"]
+        text = almoner("ledger", "report", site).out
+        assert "ε, the claim" in text
+        assert "as if fixed in advance" in text
+
+    def test_export(self, site: Path, job: str, almoner: Shell) -> None:
+        entries = json.loads(almoner("ledger", "export", site).out)
+        assert [entry["kind"] for entry in entries] == [
+            "created", "account-opened", "reserved", "started", "committed",
+        ]  # fmt: skip
+        (account,) = json.loads(almoner("ledger", "export", site, "--events").out)
+        assert account["spent"]["event"]["class"] == "ComposedDpEvent"
+        assert account["committed"]["event"]["events"][0]["count"] == 10
+        assert account["spent"]["rdp"] == 2 * account["committed"]["rdp"]
+
+    def test_backup(self, site: Path, tmp_path: Path, almoner: Shell) -> None:
+        target = tmp_path / "copy.sqlite"
+        assert "backed up to" in almoner("ledger", "backup", site, target).out
+        assert almoner("ledger", "verify", target).code == 0
+        assert is_one_line_error(almoner("ledger", "backup", site, target))
+
+    def test_abandon_and_reconcile(self, site: Path, job: str, almoner: Shell) -> None:
+        assert f"job {job} is started" in almoner("ledger", "show", site).out
+        assert is_one_line_error(almoner("ledger", "reconcile", site, job, "--reason", "the machine lost power"))
+        assert "stays charged" in almoner("ledger", "abandon", site, job, "--reason", "the machine lost power").out
+        shown = json.loads(almoner("ledger", "show", site, "--json").out)
+        assert shown["open_jobs"] == [{"job_id": job, "status": "abandoned"}]
+        assert "given back" in almoner("ledger", "reconcile", site, job, "--reason", "the machine lost power").out
+        shown = json.loads(almoner("ledger", "show", site, "--json").out)
+        assert [entry["kind"] for entry in shown["entries"]][-2:] == ["abandoned", "reconciled"]
 
     def test_damaged(self, site: Path, almoner: Shell) -> None:
         path = site / "ledger" / "ledger.sqlite"

@@ -10,7 +10,15 @@ from cli_cases import COMMANDS, Shell
 from almoner.cli.main import COMMANDS as MODULES
 from almoner.cli.main import build_app
 
-WITH_JSON = {("job", "plan"), ("job", "list"), ("job", "result"), ("ledger", "show"), ("ledger", "verify"), ("status",)}
+WITH_JSON = {
+    ("job", "plan"),
+    ("job", "list"),
+    ("job", "result"),
+    ("ledger", "report"),
+    ("ledger", "show"),
+    ("ledger", "verify"),
+    ("status",),
+}
 
 
 def test_these_are_all_commands() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import pytest
 from flare_cases import PAIR, SITES, Driver, Pki, head
 
@@ -101,10 +102,9 @@ def test_rolled_back_ledger_is_found_by_the_head_that_the_server_holds(
 
 @pytest.mark.threat("T-15")
 def test_ledger_that_does_not_verify_takes_no_part(met: Driver) -> None:
-    import sqlite3
-
-    with sqlite3.connect(met.context.site.folder / LEDGER) as connection:
-        connection.execute("UPDATE accounts SET rdp_spent = 0, rdp_committed = 0")
+    connection = apsw.Connection(str(met.context.site.folder / LEDGER))
+    connection.execute("UPDATE accounts SET rdp_spent = 0, rdp_committed = 0")
+    connection.close()
     met.introduce()
     with pytest.raises(LedgerError, match="accounts does not follow"):
         met.prove()

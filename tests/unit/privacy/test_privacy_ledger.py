@@ -1,18 +1,20 @@
 import json
 import math
 import os
-import sqlite3
 import stat
 import tempfile
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from privacy_cases import POPULATION, TREE, account, gaussian, job_id, pure, reservation, steps
 
 from almoner.errors import BudgetExceeded, LedgerError, PolicyViolation
+from almoner.privacy import ledger_chain
 from almoner.privacy.budget import charge_of
 from almoner.privacy.ledger import Ledger
 from almoner.privacy.plan import PlannedStep
@@ -78,7 +80,14 @@ ACTS: dict[str, Act] = {
     "first": lambda book: book.commit(job_id(1), "train-0001"),
     "second": lambda book: book.commit(job_id(1), "train-0002"),
     "unplanned": lambda book: book.commit(job_id(1), "train-0004"),
+    "release": lambda book: book.release(job_id(1), "train-0001", "d" * 64),
+    "release another": lambda book: book.release(job_id(1), "train-0001", "e" * 64),
+    "release the second": lambda book: book.release(job_id(1), "train-0002", "d" * 64),
+    "release no digest": lambda book: book.release(job_id(1), "train-0001", "d"),
     "settle": lambda book: book.settle(job_id(1), "the job ended"),
+    "abandon": lambda book: book.abandon(job_id(1), "its process died"),
+    "abandon by a paragraph": lambda book: book.abandon(job_id(1), "its process\ndied"),
+    "reconcile": lambda book: book.reconcile(job_id(1), "the machine lost power"),
     "reserve another": lambda book: book.reserve(reservation(2, (PlannedStep("accuracy", (pure(),)),))),
     "its step": lambda book: book.commit(job_id(1), "accuracy"),
 }
@@ -98,6 +107,28 @@ ILLEGAL = [
     (("reserve", "start", "second"), "first"),
     (("reserve", "start"), "unplanned"),
     (("reserve", "start", "reserve another"), "its step"),
+    ((), "release"),
+    (("reserve",), "release"),
+    (("reserve", "start"), "release"),
+    (("reserve", "start", "first"), "release the second"),
+    (("reserve", "start", "first"), "release no digest"),
+    (("reserve", "start", "first", "release"), "release another"),
+    (("reserve", "start", "first", "settle"), "release"),
+    (("reserve", "start", "first", "abandon"), "release"),
+    (("reserve", "start", "first", "release", "settle"), "release another"),
+    ((), "abandon"),
+    (("reserve",), "abandon"),
+    (("reserve", "start"), "abandon by a paragraph"),
+    (("reserve", "settle"), "abandon"),
+    (("reserve", "start", "abandon"), "start"),
+    (("reserve", "start", "abandon"), "first"),
+    (("reserve", "start", "abandon"), "settle"),
+    (("reserve", "start", "abandon", "reconcile"), "reconcile"),
+    (("reserve", "start", "abandon", "reconcile"), "abandon"),
+    ((), "reconcile"),
+    (("reserve",), "reconcile"),
+    (("reserve", "start"), "reconcile"),
+    (("reserve", "start", "settle"), "reconcile"),
 ]
 
 
@@ -110,6 +141,34 @@ def test_an_illegal_transition_raises_and_writes_nothing(ledger: Ledger, before:
         ACTS[act](ledger)
     assert "\n" not in str(refusal.value)
     assert (ledger.head(), ledger.accounts()) == (head, accounts)
+
+
+@pytest.mark.parametrize("end", [(), ("settle",), ("abandon",), ("abandon", "reconcile")])
+def test_a_resend_writes_nothing_whatever_became_of_the_job(ledger: Ledger, end: tuple[str, ...]) -> None:
+    for name in ("reserve", "start", "first", "release", *end):
+        ACTS[name](ledger)
+    head, accounts = ledger.head(), ledger.accounts()
+    ACTS["release"](ledger)
+    assert (ledger.head(), ledger.accounts()) == (head, accounts)
+    with pytest.raises(LedgerError, match="released another result"):
+        ACTS["release another"](ledger)
+    ledger.verify()
+
+
+def test_an_abandoned_job_stays_charged_until_somebody_reconciles_it(ledger: Ledger) -> None:
+    for name in ("reserve", "start", "first", "abandon"):
+        ACTS[name](ledger)
+    assert ledger.account(POPULATION).rdp_spent == 3 * STEP
+    assert [job.status for job in ledger.open_jobs()] == ["abandoned"]
+    head = ledger.head()
+    ACTS["abandon"](ledger)
+    assert ledger.head() == head
+    assert ledger.verify().num_open_jobs == 1
+    assert ACTS["reconcile"](ledger) == 2 * STEP
+    assert ledger.account(POPULATION).rdp_spent == ledger.account(POPULATION).rdp_committed == STEP
+    assert (ledger.job(job_id(1)).status, ledger.open_jobs()) == ("settled", ())
+    assert ledger.verify().accounts == ledger.accounts()
+    assert ACTS["settle"](ledger) == 0.0
 
 
 def test_skipping_forward_is_allowed_and_the_rest_is_refunded(ledger: Ledger) -> None:
@@ -273,11 +332,27 @@ def test_a_reason_is_one_plain_line(ledger: Ledger, reason: str) -> None:
     assert ledger.job(job_id(1)).status == "reserved"
 
 
+def test_a_clock_that_goes_backwards_stops_nothing_and_is_not_covered_up(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = [datetime(2026, 1, day, tzinfo=UTC) for day in (5, 3, 4, 1)]
+    monkeypatch.setattr(ledger_chain, "read_clock", lambda: readings[len(ledger.entries()) - 2])
+    ledger.reserve(reservation(1))
+    ledger.start(job_id(1), TREE)
+    ledger.commit(job_id(1), "train-0001")
+    ledger.settle(job_id(1), "x")
+    last = ledger.entries(limit=4)
+    assert [entry.time for entry in last] == [time.isoformat(timespec="microseconds") for time in readings]
+    assert [entry.seq for entry in last] == [3, 4, 5, 6]
+    steps_back = 2 + (ledger.entries()[1].time > last[0].time)  # today is after all of these, or it is not
+    assert ledger.verify().num_clock_steps_back == steps_back
+
+
 # -- the file --------------------------------------------------------------------------------------------------
 
 
 def test_the_file_and_its_log_are_the_owners_alone(ledger: Ledger) -> None:
-    holder = sqlite3.connect(ledger.path)  # keeps the write-ahead log in place
+    holder = apsw.Connection(str(ledger.path))  # keeps the write-ahead log in place
     holder.execute("SELECT count(*) FROM entries").fetchone()
     ledger.record("remark", {"text": "x"})
     for path in ledger.path.parent.iterdir():
@@ -329,8 +404,8 @@ def test_another_file_is_not_a_ledger(tmp_path: Path, content: bytes) -> None:
 
 def test_another_programs_database_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "other.sqlite"
-    with sqlite3.connect(path) as other:
-        other.execute("CREATE TABLE t(x)")
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE t(x)")
     other.close()
     path.chmod(0o600)
     content = path.read_bytes()
@@ -339,9 +414,9 @@ def test_another_programs_database_is_not_touched(tmp_path: Path) -> None:
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize(("version", "match"), [(2, "newer"), (0, "unknown version"), (-1, "unknown version")])
+@pytest.mark.parametrize(("version", "match"), [(3, "newer"), (0, "unknown version"), (-1, "unknown version")])
 def test_another_version_is_refused(ledger: Ledger, version: int, match: str) -> None:
-    raw = sqlite3.connect(ledger.path, isolation_level=None)
+    raw = apsw.Connection(str(ledger.path))
     raw.execute(f"PRAGMA user_version={version}")
     raw.close()
     with pytest.raises(LedgerError, match=match):
@@ -385,7 +460,7 @@ def test_a_read_only_file_is_refused() -> None:
 
 
 def test_a_locked_ledger_is_refused_in_time(ledger: Ledger) -> None:
-    holder = sqlite3.connect(ledger.path, isolation_level=None)
+    holder = apsw.Connection(str(ledger.path))
     holder.execute("BEGIN IMMEDIATE")
     impatient = Ledger.open(ledger.path, busy_timeout_seconds=0.05)
     assert impatient.accounts() == ledger.accounts()  # reading goes on beside a writer

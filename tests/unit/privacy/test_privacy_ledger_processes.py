@@ -4,25 +4,29 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
-from privacy_cases import POPULATION, TREE, job_id, reservation, steps
+from privacy_cases import POPULATION, TREE, gaussian, job_id, reservation, steps
 
 from almoner.errors import BudgetExceeded, LedgerError, PolicyViolation
 from almoner.privacy.ledger import Ledger
 
 FORK = multiprocessing.get_context("fork")
 NUM_PROCESSES = 4
+MANY_PROCESSES = 8
+NUM_ATTEMPTS = 10_000
+KILLS = 12
 
 
-def _run(target: Any, *args: Any) -> list[Any]:
+def _run(target: Any, *args: Any, num_processes: int = NUM_PROCESSES) -> list[Any]:
     """Run a function in several processes that begin together; return what each sent back."""
-    barrier, pipes, processes = FORK.Barrier(NUM_PROCESSES), [], []
-    for worker in range(NUM_PROCESSES):
+    barrier, pipes, processes = FORK.Barrier(num_processes), [], []
+    for worker in range(num_processes):
         mine, theirs = FORK.Pipe()
         process = FORK.Process(target=target, args=(barrier, theirs, worker, *args))
         process.start()
@@ -58,6 +62,39 @@ def test_processes_that_fight_for_the_last_of_an_account_never_exceed_it(ledger:
     assert sum(won) == places
     assert state.rdp_spent == (1 + 4 * places) * one <= state.filter.budget
     assert ledger.verify().num_open_jobs == places + 1
+
+
+def _attempt(barrier: Any, pipe: Connection, worker: int, path: Path) -> None:
+    ledger, won, refusals = Ledger.open(path, busy_timeout_seconds=60), 0, set()
+    barrier.wait()
+    for number in range(NUM_ATTEMPTS // MANY_PROCESSES):
+        try:
+            ledger.reserve(reservation(NUM_ATTEMPTS * (worker + 1) + number, steps(1)))
+            won += 1
+        except BudgetExceeded as refusal:
+            refusals.add(str(refusal).partition(": ")[2])
+    pipe.send((won, refusals))
+
+
+@pytest.mark.threat("T-04")
+def test_ten_thousand_attempts_by_eight_processes_at_the_last_of_an_account(
+    ledger: Ledger, record_property: Callable[[str, object], None]
+) -> None:
+    ledger.reserve(reservation(1, steps(1)))
+    one = ledger.account(POPULATION).rdp_spent
+    places = int(ledger.account(POPULATION).filter.budget / one)
+    ledger.reserve(reservation(2, steps(places - 1 - 20)))  # all but twenty places
+    begin = time.monotonic()
+    results = _run(_attempt, ledger.path, num_processes=MANY_PROCESSES)
+    record_property("ledger_race_attempts", NUM_ATTEMPTS)
+    print(f"ledger race: {NUM_ATTEMPTS} attempts by {MANY_PROCESSES} processes in {time.monotonic() - begin:.0f} s")
+    state = ledger.account(POPULATION)
+    assert sum(won for won, _ in results) == 20
+    assert state.rdp_spent == places * one <= state.filter.budget < (places + 1) * one
+    refusals = {text for _, texts in results for text in texts}
+    assert len(refusals) == 1  # the account is full from the first refusal on, and each says the same of it
+    assert all(f"charge {one:.4f} does not fit account {POPULATION}" in text and "→" in text for text in refusals)
+    assert ledger.verify().num_open_jobs == 22
 
 
 def _fight_for_one_nonce(barrier: Any, pipe: Connection, worker: int, path: Path) -> None:
@@ -104,9 +141,34 @@ def test_one_start_and_each_step_are_won_by_one_process(ledger: Ledger) -> None:
     assert ledger.verify().num_open_jobs == 1
 
 
+def _release_other_results(barrier: Any, pipe: Connection, worker: int, path: Path) -> None:
+    ledger, won = Ledger.open(path, busy_timeout_seconds=60), []
+    barrier.wait()
+    for step in steps(12):
+        try:
+            ledger.release(job_id(1), step.key, f"{worker:064x}")
+            ledger.release(job_id(1), step.key, f"{worker:064x}")  # a resend
+            won.append(step.key)
+        except LedgerError:
+            continue
+    pipe.send(won)
+
+
+def test_one_result_of_each_step_is_released_by_one_process(ledger: Ledger) -> None:
+    ledger.reserve(reservation(1, steps(12)))
+    ledger.start(job_id(1), TREE)
+    for step in steps(12):
+        ledger.commit(job_id(1), step.key)
+    before = ledger.head()[0]
+    won = [name for names in _run(_release_other_results, ledger.path) for name in names]
+    assert sorted(won) == [step.key for step in steps(12)]
+    assert ledger.head()[0] == before + 12
+    ledger.verify()
+
+
 def _commit_and_announce(path: Path, pipe: Connection, number: int) -> None:
     ledger = Ledger.open(path)
-    ledger.reserve(reservation(number, steps(40)))
+    ledger.reserve(reservation(number, steps(40, gaussian(40.0))))
     ledger.start(job_id(number), TREE)
     for step in steps(40):
         ledger.commit(job_id(number), step.key)
@@ -130,10 +192,13 @@ def _announced_before_a_kill(path: Path, number: int, after: int) -> Iterator[st
     assert process.exitcode in (-signal.SIGKILL, 0)
 
 
+@pytest.mark.threat("T-05")
 @pytest.mark.parametrize("seed", range(4))
-def test_what_a_killed_process_announced_is_in_the_ledger(ledger: Ledger, seed: int) -> None:
+def test_what_a_killed_process_announced_is_in_the_ledger(
+    ledger: Ledger, seed: int, record_property: Callable[[str, object], None]
+) -> None:
     rng, killed_early = random.Random(seed), 0
-    for number in range(1, 7):
+    for number in range(1, KILLS + 1):
         announced = list(_announced_before_a_kill(ledger.path, number, rng.randrange(0, 25)))
         again = Ledger.open(ledger.path)
         again.verify()
@@ -146,5 +211,7 @@ def test_what_a_killed_process_announced_is_in_the_ledger(ledger: Ledger, seed: 
         killed_early += len(in_ledger) < 40
         again.settle(job_id(number), "its process died")
         assert again.account(POPULATION).rdp_spent == again.account(POPULATION).rdp_committed
+    record_property("ledger_kills", KILLS)
+    print(f"ledger kills: {KILLS}, before the last commit: {killed_early}")
     assert killed_early > 0
     assert ledger.verify().num_open_jobs == 0

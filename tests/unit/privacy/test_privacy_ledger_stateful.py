@@ -31,6 +31,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.jobs: dict[int, list[Fraction]] = {}  # charges of the planned steps
         self.status: dict[int, str] = {}
         self.done: dict[int, list[int]] = {}
+        self.released: dict[tuple[int, int], str] = {}
         self.num_entries = 2
         self.spent_before = Fraction(0)
         self.settled_now = False
@@ -91,7 +92,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(number=numbers)
     def settle(self, number: int) -> None:
         status = self.status.get(number)
-        if status is None:
+        if status in (None, "abandoned"):
             with pytest.raises(LedgerError):
                 self.ledger.settle(job_id(number), "x")
             return
@@ -99,6 +100,44 @@ class LedgerMachine(RuleBasedStateMachine):
         open_charges = (c for i, c in enumerate(self.jobs[number]) if i not in self.done[number])
         assert refund == (0 if status == "settled" else sum(open_charges, Fraction(0)))
         self.num_entries += status != "settled"
+        self.status[number] = "settled"
+        self.settled_now = True
+
+    @precondition(lambda self: any(self.done.values()))
+    @rule(number=numbers, step=st.integers(0, 5), digest=st.sampled_from("ab"))
+    def release(self, number: int, step: int, digest: str) -> None:
+        before = self.released.get((number, step))
+        new = before is None and step in self.done.get(number, []) and self.status[number] == "started"
+        if new or before == digest:
+            self.ledger.release(job_id(number), f"step-{step}", digest * 64)
+            self.released[number, step] = digest
+            self.num_entries += new
+        else:
+            with pytest.raises(LedgerError):
+                self.ledger.release(job_id(number), f"step-{step}", digest * 64)
+
+    @precondition(lambda self: "started" in self.status.values())
+    @rule(number=numbers)
+    def abandon(self, number: int) -> None:
+        status = self.status.get(number)
+        if status in ("started", "abandoned"):
+            self.ledger.abandon(job_id(number), "x")
+            self.num_entries += status == "started"
+            self.status[number] = "abandoned"
+        else:
+            with pytest.raises(LedgerError):
+                self.ledger.abandon(job_id(number), "x")
+
+    @precondition(lambda self: "abandoned" in self.status.values())
+    @rule(number=numbers)
+    def reconcile(self, number: int) -> None:
+        if self.status.get(number) != "abandoned":
+            with pytest.raises(LedgerError):
+                self.ledger.reconcile(job_id(number), "x")
+            return
+        refund = Fraction(self.ledger.reconcile(job_id(number), "x"))
+        assert refund == sum((c for i, c in enumerate(self.jobs[number]) if i not in self.done[number]), Fraction(0))
+        self.num_entries += 1
         self.status[number] = "settled"
         self.settled_now = True
 

@@ -2,12 +2,12 @@
 
 import json
 import math
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from privacy_cases import POPULATION, TREE, account, job_id, reservation, steps
 
@@ -24,7 +24,7 @@ NAMES = ("entries_extend_the_chain", "entries_never_change", "entries_never_go")
 
 @pytest.fixture
 def book(ledger: Ledger) -> Ledger:
-    """A ledger with every kind of entry: job 1 settled, job 2 started, job 3 reserved."""
+    """A ledger of eleven entries: job 1 settled, job 2 started, job 3 reserved."""
     for number in (1, 2, 3):
         ledger.reserve(reservation(number, steps(2)))
     for number in (1, 2):
@@ -36,15 +36,29 @@ def book(ledger: Ledger) -> Ledger:
     return ledger
 
 
+@pytest.fixture
+def long_book(book: Ledger) -> Ledger:
+    """The same with jobs 4, abandoned and reconciled, and 5, abandoned: every kind of entry but a migration."""
+    for number in (4, 5):
+        book.reserve(reservation(number, steps(2)))
+        book.start(job_id(number), TREE)
+        book.commit(job_id(number), "train-0001")
+        book.release(job_id(number), "train-0001", "d" * 64)
+        book.abandon(job_id(number), "its process died")
+    book.reconcile(job_id(4), "the machine lost power")
+    book.verify()
+    return book
+
+
 @contextmanager
-def unguarded(path: Path) -> Iterator[sqlite3.Connection]:
+def unguarded(path: Path) -> Iterator[apsw.Connection]:
     """Open the file behind the ledger's back: triggers dropped, and put back at the end."""
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = apsw.Connection(str(path))
     connection.execute("PRAGMA synchronous=OFF")
-    connection.executescript("BEGIN;" + "".join(f"DROP TRIGGER {name};" for name in NAMES))
+    connection.execute("BEGIN;" + "".join(f"DROP TRIGGER {name};" for name in NAMES))
     yield connection
     connection.execute("COMMIT")
-    connection.executescript(TRIGGERS)
+    connection.execute(TRIGGERS)
     connection.close()
 
 
@@ -75,6 +89,7 @@ def rehash(path: Path, edit: Callable[[list[dict[str, Any]]], None]) -> None:
 @pytest.mark.parametrize("column", ["payload", "hash", "previous", "kind", "time"])
 def test_every_flipped_byte_is_found_at_its_entry(book: Ledger, column: str) -> None:
     """Every byte of the columns, one bit each; verified inside the attacker's own transaction, for speed."""
+    num_cases = 0
     update = f"UPDATE entries SET {column} = CAST(? AS TEXT) WHERE seq = ?"
     entries = book.entries()
     with unguarded(book.path) as connection:
@@ -86,8 +101,40 @@ def test_every_flipped_byte_is_found_at_its_entry(book: Ledger, column: str) -> 
                 connection.execute(update, (bytes(flipped), entry.seq))
                 with pytest.raises(LedgerError, match=rf"entry {entry.seq} "):
                     verify_chain(connection, book.path)
+            num_cases += len(original)
             connection.execute(update, (original, entry.seq))
+    print(f"ledger tamper cases, bytes of {column}: {num_cases}")
     book.verify()  # everything was put back
+
+
+SHIFT = "UPDATE entries SET seq = -seq - {step} WHERE seq > {seq}; UPDATE entries SET seq = -seq WHERE seq < 0"
+MOVES = {
+    "removed": "DELETE FROM entries WHERE seq = {seq}",
+    "removed, the gap closed": "DELETE FROM entries WHERE seq = {seq};" + SHIFT.replace("{step}", "-1"),
+    "swapped with the next": "UPDATE entries SET seq = 1000 WHERE seq = {seq};"
+    "UPDATE entries SET seq = {seq} WHERE seq = {seq} + 1; UPDATE entries SET seq = {seq} + 1 WHERE seq = 1000",
+    "inserted again": SHIFT.replace("{step}", "1")
+    + "; INSERT INTO entries SELECT {seq} + 1, time, kind, payload, hash, hash FROM entries WHERE seq = {seq}",
+}
+
+
+@pytest.mark.threat("T-08")
+@pytest.mark.parametrize("move", MOVES)
+def test_every_removed_reordered_and_inserted_entry_is_found(long_book: Ledger, move: str) -> None:
+    num_entries = len(long_book.entries())
+    for seq in range(1, num_entries + 1):
+        with unguarded(long_book.path) as connection:
+            connection.execute("SAVEPOINT attack")
+            connection.execute(MOVES[move].replace("{seq}", str(seq)))
+            changed = connection.execute("SELECT group_concat(seq || hash) FROM entries").get
+            if changed != "".join(f"{'' if e.seq == 1 else ','}{e.seq}{e.hash}" for e in long_book.entries()):
+                with pytest.raises(LedgerError, match=r"entry \d+ |state: "):
+                    verify_chain(connection, long_book.path)
+            else:
+                assert (move, seq) == ("swapped with the next", num_entries)  # there is no next
+            connection.execute("ROLLBACK TO attack")
+    print(f"ledger tamper cases, entries {move}: {num_entries}")
+    long_book.verify()
 
 
 @pytest.mark.threat("T-08")
@@ -141,11 +188,12 @@ def test_an_older_valid_copy_cannot_be_seen(book: Ledger) -> None:
         "UPDATE jobs SET last_position = -1",
         "UPDATE jobs SET tree_digest = '" + "e" * 64 + "' WHERE rowid = 1",
         "UPDATE steps SET committed = 0",
+        "UPDATE steps SET released = '" + "e" * 64 + "' WHERE committed = 1",
         "UPDATE steps SET charge = 0.0 WHERE committed = 0",
         "UPDATE steps SET step = 'train-0009' WHERE position = 1",
         "UPDATE steps SET events = replace(events, '7.297', '9.297')",
         "DELETE FROM steps WHERE position = 1",
-        "INSERT INTO steps SELECT job_id, 9, 'train-0009', events, charge, 0 FROM steps LIMIT 1",
+        "INSERT INTO steps SELECT job_id, 9, 'train-0009', events, charge, 0, NULL FROM steps LIMIT 1",
         "INSERT INTO accounts VALUES ('more', 'patient', 'add_or_remove_one', 3.0, 1e-4, 6, 0.0, 0.0)",
     ],
 )
@@ -212,6 +260,33 @@ def _second_step(commit: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
+LATER_LIES: dict[str, tuple[str, Edit]] = {
+    # entries of `long_book` from 11: reserved, started, committed, released, abandoned (job 4); the same five of
+    # job 5; reconciled (job 4)
+    "released before its commit": ("was not committed", lambda e: e.insert(13, e.pop(14))),
+    "released an unplanned step": ("was not committed", lambda e: e[14]["payload"].update(step="accuracy")),
+    "released twice": ("released a result already", lambda e: e.insert(15, dict(e[14]))),
+    "released after the end": ("is abandoned", lambda e: e.insert(15, e.pop(14))),
+    "abandoned before its start": ("is reserved", lambda e: e.insert(12, e.pop(15))),
+    "abandoned twice": ("is abandoned", lambda e: e.insert(16, dict(e[15]))),
+    "abandoned was settled": ("is abandoned", lambda e: e[21].update(kind="settled")),
+    "reconciled alive": ("is started", lambda e: e.pop(15)),
+    "reconciled too much": ("refund is not", lambda e: e[21]["payload"].update(refund=0.5)),
+    "reconciled twice": ("is settled", lambda e: e.append(dict(e[21]))),
+    "an entry of a later version": ("has no such entries", lambda e: e[0]["payload"].update(ledger_version=1)),
+    "migrated twice": ("was of version 2", lambda e: e.append(
+        {**e[21], "kind": "migrated", "payload": {"from_version": 1, "to_version": 2}})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LATER_LIES)
+def test_a_later_lie_with_all_hashes_anew_breaks_a_rule(long_book: Ledger, name: str) -> None:
+    finding, edit = LATER_LIES[name]
+    rehash(long_book.path, edit)
+    with pytest.raises(LedgerError, match=rf": entry \d+ \(.*{finding}"):
+        long_book.verify()
+
+
 @pytest.mark.parametrize("name", LIES)
 def test_a_lie_with_all_hashes_anew_breaks_a_rule(book: Ledger, name: str) -> None:
     finding, edit = LIES[name]
@@ -242,8 +317,8 @@ def test_rehashing_alone_changes_nothing(book: Ledger) -> None:
     ],
 )
 def test_triggers_stop_plain_sql(book: Ledger, statement: str) -> None:
-    connection = sqlite3.connect(book.path, isolation_level=None)
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+    connection = apsw.Connection(str(book.path))
+    with pytest.raises(apsw.ConstraintError, match="append-only"):
         connection.execute(statement)
     connection.close()
     book.verify()
@@ -260,7 +335,7 @@ def test_triggers_stop_plain_sql(book: Ledger, statement: str) -> None:
     ],
 )
 def test_changed_tables_and_triggers_are_refused_by_every_call(book: Ledger, statement: str) -> None:
-    connection = sqlite3.connect(book.path, isolation_level=None)
+    connection = apsw.Connection(str(book.path))
     connection.execute(statement)
     connection.close()
     calls: list[Callable[[], Any]] = [
@@ -311,13 +386,13 @@ def test_one_entry_rewritten_with_its_own_hash_breaks_the_link_to_the_next(book:
 def test_an_index_that_disagrees_with_its_table_is_found(book: Ledger) -> None:
     """Tables, triggers and chain read the same; only SQLite's own check can see it."""
     name = "jobs_by_status"
-    connection = sqlite3.connect(book.path, isolation_level=None)
+    connection = apsw.Connection(str(book.path))
     connection.execute("PRAGMA writable_schema=ON")
     row = connection.execute("SELECT * FROM sqlite_master WHERE name = ?", (name,)).fetchone()
     connection.execute("UPDATE jobs SET status = 'settled' WHERE status = 'started'")
     connection.execute("DELETE FROM sqlite_master WHERE name = ?", (name,))
     connection.close()
-    connection = sqlite3.connect(book.path, isolation_level=None)  # does not know the index
+    connection = apsw.Connection(str(book.path))  # does not know the index
     connection.execute("PRAGMA writable_schema=ON")
     connection.execute("UPDATE jobs SET status = 'started' WHERE job_id = ?", (job_id(2),))
     connection.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)

@@ -33,6 +33,12 @@ def test_gaussian_rdp(vector: dict[str, Any]) -> None:
     )
 
 
+@pytest.mark.parametrize("vector", VECTORS["integrated_rdp"])
+def test_the_charge_is_the_larger_of_both_integrals(vector: dict[str, Any]) -> None:
+    larger = max(vector["removed"], vector["added"])
+    assert rdp(gaussian(vector["sigma"], vector["q"]), vector["order"]) == pytest.approx(larger, rel=1e-12, abs=0)
+
+
 @pytest.mark.parametrize("vector", VECTORS["pure_rdp"])
 def test_pure_rdp(vector: dict[str, Any]) -> None:
     assert rdp(pure(vector["epsilon"]), vector["order"]) == pytest.approx(vector["rdp"], rel=1e-12, abs=0)
@@ -52,6 +58,7 @@ def test_sixty_plain_gaussians() -> None:
     vector = VECTORS["sixty_gaussians"]
     events, delta = (gaussian(vector["sigma"], 1.0, vector["count"]),), vector["delta"]
     assert vector["exact"] <= pld_epsilon(events, delta) <= vector["exact"] + 1e-3
+    assert round(pld_epsilon(events, delta), 1) == 54.0
     assert round(vector["rdp_library"], 2) == 56.95
     assert vector["rdp_library"] < rdp_epsilon(events, delta) < 59.72  # integer orders only
 

@@ -37,6 +37,22 @@ def gaussian_rdp(sigma: str, q: str, order: int) -> mpf:
     return mpmath.log(moment) / (order - 1)
 
 
+def integrated_rdp(sigma: str, q: str, order: int) -> tuple[mpf, mpf]:
+    """RDP of the sampled Gaussian from the integral over the two densities: (a unit removed, a unit added)."""
+    with mpmath.workdps(30):
+        s, q_, alpha = mpf(sigma), mpf(q), mpf(order)
+
+        def ratio(x: mpf) -> mpf:
+            return 1 - q_ + q_ * mpmath.exp((2 * x - 1) / (2 * s**2))
+
+        def moment(power: mpf) -> mpf:
+            # the integrand peaks at 0 without a unit, at up to `power` with it
+            bounds = [-15 * s, -5 * s, 0, *range(1, abs(int(power)) + 1), order + 5 * s, order + 15 * s]
+            return mpmath.quad(lambda x: mpmath.npdf(x, 0, s) * ratio(x) ** power, sorted(bounds))
+
+        return mpmath.log(moment(alpha)) / (alpha - 1), mpmath.log(moment(1 - alpha)) / (alpha - 1)
+
+
 def pure_rdp(epsilon: str, order: int) -> mpf:
     """Rényi divergence of randomised response with p = 1 / (1 + e^-ε)."""
     p = 1 / (1 + mpmath.exp(-mpf(epsilon)))
@@ -94,11 +110,17 @@ def vectors() -> dict[str, Any]:
     ]
     gaussians = [("7.297", "0.5", 8), ("7.297", "0.5", 6), ("15.551", "0.5", 8), ("0.3", "0.001", 4), ("1.1", "1", 2)]
     gaussians += [("1", "1e-8", 8), ("100", "1e-9", 18), ("1000", "0.001", 32), ("2", "0.01", 64), ("0.8", "0.2", 512)]
+    integrated = [("7.297", "0.5", 6), ("1.1", "0.01", 8), ("0.7", "0.2", 4), ("3", "0.9", 8), ("2", "1", 5)]
     pure = [("0.1", 8), ("0.1", 6), ("1e-6", 2), ("1", 18), ("10", 4), ("100", 512)]
     return {
         "budget": [{"epsilon_cap": e, "delta": d, "order": a, "budget": float(budget(e, d, a))} for e, d, a in budgets],
         "gaussian_rdp": [
             {"sigma": float(s), "q": float(q), "order": a, "rdp": float(gaussian_rdp(s, q, a))} for s, q, a in gaussians
+        ],
+        "integrated_rdp": [
+            {"sigma": float(s), "q": float(q), "order": a, "removed": float(removed), "added": float(added)}
+            for s, q, a in integrated
+            for removed, added in (integrated_rdp(s, q, a),)
         ],
         "pure_rdp": [{"epsilon": float(e), "order": a, "rdp": float(pure_rdp(e, a))} for e, a in pure],
         "mnist_dp_sgd": {
