@@ -7,6 +7,7 @@ the one empty refusal. FLARE's `DXOFilter` passes what it does not know; these l
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 from nvflare.apis.filter import Filter
@@ -41,17 +42,24 @@ def _or_refuse(step: Callable[[Sealed, JobContext], Sealed], result: Shareable, 
         return REFUSED
 
 
+def result_digest(sealed: Sealed) -> str:
+    """Return the SHA-256 of a result before its protection, which differs each time that it is put on."""
+    body = sealed.body if isinstance(sealed.body, bytes) else np.ascontiguousarray(sealed.body, "<i8").tobytes()
+    return sha256(f"{sealed.kind.name}:{sealed.round}:".encode() + body).hexdigest()
+
+
 def check_budget(sealed: Sealed, context: JobContext) -> Sealed:
-    """Mark a result as committed if the ledger holds its commit; the ledger is asked anew each time.
+    """Mark a result as committed once the ledger holds its commit and its digest; it is asked anew each time.
+
+    *Guarantee*: of one step, one result leaves, as often as it is asked for; another one is refused.
 
     Raises:
-        PolicyViolation: the step was not committed, or the result may not leave at all.
+        PolicyViolation: the result may not leave at all.
+        LedgerError: its step was not committed, or released another result.
     """
-    needs_commit = sealed.kind in (ReplyKind.UPDATE, ReplyKind.RELEASE)
-    if needs_commit:
+    if sealed.kind in (ReplyKind.UPDATE, ReplyKind.RELEASE):
         with context.site.ledger() as ledger:
-            if not sealed.step or not ledger.committed(context.job_id, sealed.step):
-                raise PolicyViolation(f"{sealed.kind.name} of a step that the ledger has not committed")
+            ledger.release(context.job_id, sealed.step, result_digest(sealed))
     elif sealed.kind is ReplyKind.MODEL and not context.site.policy.release_final_model:
         raise PolicyViolation("the policy does not release the model")
     return replace(sealed, committed=True)

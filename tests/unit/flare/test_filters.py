@@ -189,11 +189,27 @@ class TestBudget:
         context.site.folder.joinpath("ledger", "ledger.sqlite").unlink()
         assert is_the_refusal(run(SealedResult(update()), fl_ctx))
 
-    def test_filters_write_nothing_into_the_ledger(self, context: JobContext, fl_ctx: FLContext) -> None:
+    def test_of_one_step_one_result_leaves_as_often_as_it_is_asked_for(
+        self, context: JobContext, fl_ctx: FLContext
+    ) -> None:
         commit(context)
+        before = head(context)[0]
+        for _ in range(3):
+            assert not is_the_refusal(run(SealedResult(update()), fl_ctx))
+        assert head(context)[0] == before + 1, "the digest of the result, once"
+        others = [
+            replace(update(), body=UPDATE + 1),
+            replace(update(), round=2),
+            Sealed(ReplyKind.RELEASE, 1, STEP, b"\7" * 16),
+        ]
+        for other in others:
+            assert is_the_refusal(run(SealedResult(other), fl_ctx))
+        assert not is_the_refusal(run(SealedResult(update()), fl_ctx))
+        assert head(context)[0] == before + 1
+
+    def test_what_was_not_committed_is_not_written_down(self, context: JobContext, fl_ctx: FLContext) -> None:
         before = head(context)
         run(SealedResult(update()), fl_ctx)
-        run(SealedResult(update(step="train-0002")), fl_ctx)
         assert head(context) == before
 
     def test_the_attack_succeeds_without_this_filter_if_the_flag_is_forged(self, fl_ctx: FLContext) -> None:
