@@ -72,6 +72,7 @@ def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: str(node.value))
 
 
 def _locate(node: yaml.Node | None, path: tuple[int | str, ...]) -> tuple[int, list[str]]:
