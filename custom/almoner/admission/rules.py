@@ -31,7 +31,6 @@ RULES: tuple[Rule, ...] = (
     Rule("allow.releases", "allow.releases", "what else than the model is released", task.releases),
     Rule("job.grid", "", "an update with its noise fits the integers that are sent", task.grid),
     Rule("account.unit", "accounts.0.privacy_unit", "unit of privacy", privacy.account_unit),
-    Rule("account.relation", "accounts.0.neighboring_relation", "neighbouring relation", privacy.account_relation),
     Rule("account.delta", "accounts.0.delta", "δ", privacy.account_delta),
     Rule("limits.epsilon_per_job", "limits.epsilon_per_job", "ε of one job", privacy.epsilon_per_job),
     Rule("limits.min_noise", "limits.min_noise_multiplier", "least noise", privacy.min_noise),

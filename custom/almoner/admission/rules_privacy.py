@@ -1,4 +1,4 @@
-"""Rules about one job's privacy: unit, relation, δ, ε, noise, sampling, length, company, protection."""
+"""Rules about one job's privacy: unit, δ, ε, noise, sampling, length, company, protection."""
 
 from almoner.admission.rule import UNSET, Question, Verdict, broken, holds, listed
 from almoner.schema.decision import show_epsilon
@@ -9,13 +9,6 @@ def account_unit(asked: Question) -> Verdict:
     unit, has = asked.spec.privacy.unit, asked.site.policy.account.privacy_unit
     found = f"unit is {unit}, the account's is {has}"
     return holds(found) if unit == has else broken(found, "set privacy.unit")
-
-
-def account_relation(asked: Question) -> Verdict:
-    """The neighbouring relation must be the account's."""
-    relation, has = asked.spec.privacy.neighboring_relation, asked.site.policy.account.neighboring_relation
-    found = f"relation is {relation}, the account's is {has}"
-    return holds(found) if relation == has else broken(found, "set privacy.neighboring_relation")
 
 
 def account_delta(asked: Question) -> Verdict:

@@ -17,7 +17,7 @@ from almoner.errors import DocumentError
 from almoner.schema.documents import DOCUMENTS
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "policy": ("almoner.cli.policies", "app", "Check the sites' policies."),
+    "policy": ("almoner.cli.policies", "app", "Check, explain, compare and test the sites' policies."),
     "provision": ("almoner.cli.operate", "provision_command", "Make a consortium: keys, signed kits, empty ledgers."),
     "up": ("almoner.cli.operate", "up_command", "Run server and all sites on this machine, for trials."),
     "status": ("almoner.cli.operate", "status_command", "Show which sites are connected and what jobs there are."),

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from almoner import __version__
-from almoner.admission.decide import decide
+from almoner.admission.cost import job_cost
+from almoner.admission.decide import ask_rules, decide
 from almoner.admission.request import JobRequest, SiteView, Submitter
+from almoner.admission.rule import Question, Rule, Verdict
 from almoner.errors import DocumentError
 from almoner.flare.approval_files import read_approval
 from almoner.flare.exporting import job_sites
@@ -38,19 +40,34 @@ def plan_job(
     Raises:
         DocumentError: the user is not of the consortium, or the study has too few sites.
     """
-    request, plan = job_request(spec, declarations, user), job_events(spec)
+    request, plan = _job_request(spec, declarations, user), job_events(spec)
     return [
-        decide(request, planned_view(request, site, declarations, consortium), plan) for site in request.envelope.sites
+        decide(request, _planned_view(request, site, declarations, consortium), plan) for site in request.envelope.sites
     ]
 
 
-def job_request(spec: JobSpec, declarations: Declarations, user: str | None) -> JobRequest:
+def explain_job(
+    spec: JobSpec, site: str, declarations: Declarations, consortium: Path | None = None, user: str | None = None
+) -> tuple[tuple[Rule, Verdict], ...]:
+    """Return what every rule of one site says about a job; see `plan_job`.
+
+    Raises:
+        DocumentError: as `plan_job`, or the site is not of the consortium.
+    """
+    if site not in declarations.sites:
+        raise DocumentError(f"site {site}: not in the consortium → one of {', '.join(declarations.sites)}")
+    request = _job_request(spec, declarations, user)
+    view = _planned_view(request, site, declarations, consortium)
+    return ask_rules(Question(request, view, job_cost(spec, job_events(spec), view.account)))
+
+
+def _job_request(spec: JobSpec, declarations: Declarations, user: str | None) -> JobRequest:
     """Return a job as a user would submit it now; see `plan_job`."""
     envelope = new_envelope(spec, job_sites(spec, declarations))
     return JobRequest(envelope, _submitter(declarations, user), spec.study)
 
 
-def planned_view(request: JobRequest, site: str, declarations: Declarations, consortium: Path | None) -> SiteView:
+def _planned_view(request: JobRequest, site: str, declarations: Declarations, consortium: Path | None) -> SiteView:
     """Return a site as it stands now, with the policy of the declarations.
 
     Args:

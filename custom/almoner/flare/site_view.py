@@ -39,7 +39,5 @@ def site_view(site: SiteFiles, ledger: Ledger, history: History, envelope: JobEn
         version=__version__,
         nominal_records=sizes,
         history=history,
-        approval=None
-        if envelope is None
-        else read_approval(site.policy, site.kit, history, job_digest(envelope), now),
+        approval=None if envelope is None else read_approval(site.policy, site.kit, history, job_digest(envelope), now),
     )

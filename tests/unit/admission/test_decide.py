@@ -13,7 +13,6 @@ from admission_cases import (
     NOW,
     SITE,
     SIZES,
-    SPEC,
     WORKLOAD,
     Case,
     account,
@@ -44,11 +43,6 @@ EDITS: dict[str, dict[str, Any]] = {
     "allow.workloads": {"policy": policy(allow={"workloads": []})},
     "dataset.known": {"spec": spec(dataset="oncology")},
     "account.unit": {"spec": spec(privacy={"unit": "record"})},
-    "account.relation": {
-        "spec": SPEC.model_copy(
-            update={"privacy": SPEC.privacy.model_copy(update={"neighboring_relation": "replace_one"})}
-        )
-    },
     "account.delta": {"spec": spec(privacy={"target_delta": 1.01e-4})},
     "limits.epsilon_per_job": {"policy": policy(limits={"epsilon_per_job": 1.0})},
     "limits.min_noise": {"policy": policy(limits={"min_noise_multiplier": 7.3})},

@@ -10,7 +10,8 @@ from cli_cases import COMMANDS, Shell
 from almoner.cli.main import COMMANDS as MODULES
 from almoner.cli.main import build_app
 
-WITH_JSON = {("job", "plan"), ("job", "list"), ("job", "result"), ("ledger", "show"), ("ledger", "verify"), ("status",)}
+WITH_JSON = {("job", "plan"), ("job", "list"), ("job", "result"), ("ledger", "show"), ("ledger", "verify"), ("status",),
+             ("policy", "explain"), ("policy", "diff"), ("policy", "test"), ("policy", "workloads")}  # fmt: skip
 
 
 def test_these_are_all_commands() -> None:
