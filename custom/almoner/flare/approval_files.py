@@ -1,7 +1,10 @@
 """A site's folder of approvals, beside its kit: what its data officer said about each job."""
 
+import json
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from almoner.admission.approvals import DAY_SECONDS, load_certificate, officer_of, sign_approval, verify_approval
 from almoner.admission.history import History
@@ -15,6 +18,14 @@ from almoner.schema.documents import load_document
 from almoner.schema.policy import ManualApproval, SitePolicy
 
 APPROVALS = "approvals"
+
+
+@dataclass(frozen=True)
+class Officer:
+    """A data officer's key and certificate, in PEM."""
+
+    key: bytes = field(repr=False)
+    certificate: bytes
 
 
 def approval_path(folder: Path, job_digest: str) -> Path:
@@ -58,9 +69,14 @@ def read_approval(
     return ApprovalState("", approved, approval.expires_unix_seconds, digest(paper))
 
 
-def write_approval(
-    site: SiteFiles, job_digest: str, approve: bool, key: bytes, certificate: bytes, days: int
-) -> SignedApproval:
+def last_submission(site: SiteFiles, job_digest: str) -> dict[str, Any] | None:
+    """Return the site's last recorded decision about a job, None if it was never submitted here."""
+    with site.ledger() as ledger:
+        decisions = (json.loads(entry.payload) for entry in reversed(ledger.entries()) if entry.kind == "decision")
+        return next((decision for decision in decisions if decision.get("job_digest") == job_digest), None)
+
+
+def write_approval(site: SiteFiles, job_digest: str, approve: bool, officer: Officer, days: int) -> SignedApproval:
     """Sign, check as the site's door will, record in the ledger, and lay down an approval or a denial.
 
     Raises:
@@ -68,17 +84,17 @@ def write_approval(
         LedgerError: the ledger cannot be written; nothing is laid down then.
     """
     rule, now = _required(site), int(time.time())
-    officer = officer_of(load_certificate(certificate, "the officer's certificate"))[0]
+    name = officer_of(load_certificate(officer.certificate, "the officer's certificate"))[0]
     approval = Approval(
         statement="almoner-approval-1",
         site=site.policy.site,
         job_digest=job_digest,
         verdict="approved" if approve else "denied",
-        officer=officer,
+        officer=name,
         signed_unix_seconds=now,
         expires_unix_seconds=now + days * DAY_SECONDS,
     )
-    paper = sign_approval(approval, key, certificate)
+    paper = sign_approval(approval, officer.key, officer.certificate)
     verify_approval(paper, rule, site.policy.site, job_digest, site.root_ca.read_bytes(), now)
     with site.ledger() as ledger:
         ledger.record("approval", {"approval_digest": digest(paper), **approval.model_dump(mode="json")})

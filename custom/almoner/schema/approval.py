@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from almoner.schema.base import Digest, Document, Model, Name, UserName, digest
+from almoner.schema.base import Digest, Document, Model, Name, digest
 from almoner.schema.job import JobEnvelope, JobSpec
 
 UnixSeconds = Annotated[int, Field(gt=0, lt=2**53)]
@@ -35,7 +35,7 @@ class Approval(Model):
     site: Name
     job_digest: Digest
     verdict: Literal["approved", "denied"]
-    officer: UserName
+    officer: Annotated[str, StringConstraints(max_length=64)]
     signed_unix_seconds: UnixSeconds
     expires_unix_seconds: UnixSeconds
 
