@@ -71,6 +71,7 @@ def almoner(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(caught.value.code or 0)
 
 
+@pytest.mark.threat("T-30")
 def test_refused_then_approved_by_command_then_admitted_once(
     door: Door,
     spec: JobSpec,
@@ -108,6 +109,7 @@ def test_denied(door: Door, spec: JobSpec, consortium: ProvisionedConsortium, si
     assert f"the data officer denied digest {about}" in door.submit(export(door, spec))
 
 
+@pytest.mark.threat("T-30")
 @pytest.mark.parametrize("user", ["officer@cleveland.example", "lead@cleveland.example", "trainee@hungary.example"])
 def test_nobody_else_can_approve(
     door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles, user: str
@@ -119,6 +121,7 @@ def test_nobody_else_can_approve(
     assert "awaiting approval" in door.submit(export(door, spec))
 
 
+@pytest.mark.threat("T-30")
 def test_an_older_approval_put_back_after_a_denial(
     door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles
 ) -> None:
@@ -133,6 +136,7 @@ def test_an_older_approval_put_back_after_a_denial(
     assert door.submit(export(door, spec)) == ""
 
 
+@pytest.mark.threat("T-30")
 def test_an_approval_moved_to_another_job(
     door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles
 ) -> None:
@@ -146,6 +150,7 @@ def test_an_approval_moved_to_another_job(
     assert "the paper cannot be read" in door.submit(export(door, greedier))
 
 
+@pytest.mark.threat("T-33")
 def test_a_job_that_was_never_started_gives_its_budget_and_its_approval_back(
     door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,8 +26,8 @@ MAX_ZIP_BYTES = MAX_UNPACKED_BYTES
 
 DECISION_SECONDS = 2.0
 """Answers of the deployer leave at whole multiples of this after arrival, so that how long a decision took (the
-size of the ledger, a calibration that was cached, the disk) cannot be read from it. A decision takes well under
-a second; the server waits 30."""
+size of the ledger, a calibration that was cached, the disk) can hardly be read from it. A decision takes about a
+second when noise must be calibrated first, and milliseconds otherwise; the server waits 30 seconds."""
 
 UNUSABLE = "refused: not a job that almoner exported → submit the folder as it was exported"
 

@@ -23,7 +23,7 @@ from almoner.schema.job import JobEnvelope
 from almoner.schema.site import DatasetConfig
 from almoner.training.grid import UpdateGrid
 from almoner.workloads.base import Workload
-from almoner.workloads.registry import workload
+from almoner.workloads.registry import WORKLOADS, workload
 
 _CONTEXTS: dict[str, "JobContext"] = {}
 _LOCK = threading.Lock()
@@ -83,7 +83,7 @@ def _load(workspace: Workspace, job_id: str) -> JobContext:
     """Read kit and deployed job."""
     site = load_site_files(workspace)
     envelope = read_envelope(Path(workspace.get_app_config_dir(job_id)))
-    task = workload(envelope.spec.workload)
+    task = _verified_workload(envelope.spec.workload)
     with site.ledger() as ledger:
         plan = JobPlan.of_steps(ledger.reserved_steps(job_id))
     sizes = _sizes(site, envelope)
@@ -98,6 +98,14 @@ def _load(workspace: Workspace, job_id: str) -> JobContext:
         grid=job_grid(envelope, plan, max(sizes.values()), task.dimension),
         scheme=_site_scheme(site, envelope, task.dimension),
     )
+
+
+def _verified_workload(name: str) -> Workload:
+    """Return a workload, after its first weights were compared with those that the site's policy was asked about."""
+    task = workload(name)
+    if task.initial_weights != WORKLOADS[name].initial_weights:
+        raise ProtocolError(f"workload {name}: its model does not start from the registered weights → see registry.py")
+    return task
 
 
 def job_grid(envelope: JobEnvelope, plan: JobPlan, max_nominal_records: int, dimension: int) -> UpdateGrid:

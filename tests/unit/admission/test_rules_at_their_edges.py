@@ -72,6 +72,7 @@ def test_a_day_has_24_hours(rule: str) -> None:
     assert status(rule, case.but(jobs=(past(0.1), past(1.0)))) == "holds"
 
 
+@pytest.mark.threat("T-33")
 @pytest.mark.parametrize("rule", ["pause.study", "pause.submitter"])
 class TestPauses:
     CASE = Case(policy=policy(quotas={"pause": {"after_dead_jobs": 2, "days": 7}}))

@@ -11,7 +11,19 @@ from almoner.admission.lattice import loosenings, verify_tightens
 from almoner.admission.rules import RULES
 from almoner.schema.declarations import Declarations
 from almoner.schema.documents import load_document
-from almoner.schema.policy import SitePolicy
+from almoner.schema.policy import (
+    Account,
+    Allow,
+    Limits,
+    ManualApproval,
+    Pause,
+    PurposeGrant,
+    Quotas,
+    Require,
+    SitePolicy,
+    SubmitterRule,
+    Window,
+)
 
 JOB = Path("jobs") / "heart_disease.yaml"
 
@@ -149,6 +161,24 @@ class TestPolicyTests:
     def test_no_tests(self, checkout: Path, almoner: Shell) -> None:
         shutil.rmtree(checkout / "policies" / "tests")
         assert almoner("policy", "test", "--root", checkout).code == 2
+
+
+class TestThePage:
+    """`policies/README.md` keeps what it says."""
+
+    def test_every_field_is_explained(self, root: Path) -> None:
+        page = (root / "policies" / "README.md").read_text()
+        models = (SitePolicy, Account, Limits, Quotas, Pause, Allow, SubmitterRule, PurposeGrant, Window, Require)
+        fields = {field for model in (*models, ManualApproval) for field in model.model_fields}
+        assert {field for field in fields if field not in page} == {"schema_version", "extends"}
+
+    def test_its_tests_hold(self, root: Path, checkout: Path, almoner: Shell) -> None:
+        block = (root / "policies" / "README.md").read_text().rpartition("```yaml\n")[2].partition("```")[0]
+        shutil.rmtree(checkout / "policies" / "tests")
+        (checkout / "policies" / "tests").mkdir()
+        (checkout / "policies" / "tests" / "page.yaml").write_text(block)
+        outcome = almoner("policy", "test", "--root", checkout)
+        assert outcome.out.startswith("3 cases, 0 failed"), outcome.out
 
 
 class TestExamples:

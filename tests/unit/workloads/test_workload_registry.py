@@ -31,7 +31,11 @@ def test_unknown_name_lists_the_known_and_imports_nothing(name: str) -> None:
 def test_dimension_and_first_weights_are_those_of_the_model(name: str) -> None:
     weights = flatten(workload(name).build_model())
     assert WORKLOADS[name].dimension == len(weights) == workload(name).dimension
-    assert WORKLOADS[name].initial_weights == hashlib.sha256(weights.astype("<f8").tobytes()).hexdigest()
+    assert (
+        WORKLOADS[name].initial_weights
+        == workload(name).initial_weights
+        == hashlib.sha256(weights.astype("<f8").tobytes()).hexdigest()
+    )
 
 
 def imported(path: str) -> set[str]:
