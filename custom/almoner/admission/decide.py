@@ -2,8 +2,10 @@
 
 from almoner.admission.cost import job_cost
 from almoner.admission.request import JobRequest, SiteView
+from almoner.admission.rule import Question, Rule, Verdict
 from almoner.admission.rules import RULES
 from almoner.privacy.plan import JobPlan
+from almoner.schema.approval import job_digest
 from almoner.schema.base import digest
 from almoner.schema.decision import Decision, Violation, show_epsilon
 from almoner.schema.job import JobSpec
@@ -19,6 +21,11 @@ def describe_ask(spec: JobSpec) -> str:
     return f"{' and '.join(parts) or 'nothing'} ({privacy.unit}, δ={delta})"
 
 
+def ask_rules(question: Question) -> tuple[tuple[Rule, Verdict], ...]:
+    """Ask every rule."""
+    return tuple((rule, rule.check(question)) for rule in RULES)
+
+
 def decide(request: JobRequest, site: SiteView, plan: JobPlan) -> Decision:
     """Ask every rule, and admit the job if none objects.
 
@@ -26,13 +33,23 @@ def decide(request: JobRequest, site: SiteView, plan: JobPlan) -> Decision:
     """
     spec = request.envelope.spec
     cost = job_cost(spec, plan, site.account)
-    violations = tuple(violation for rule in RULES for violation in rule(request, site, cost))
+    violations = tuple(
+        Violation(rule=rule.name, finding=verdict.finding, remedy=verdict.remedy)
+        for rule, verdict in ask_rules(Question(request, site, cost))
+        if verdict.status == "broken"
+    )
+    approval = site.approval if site.policy.require.manual_approval else None
     return Decision(
         site=site.policy.site,
         job_name=spec.name,
+        study=spec.study,
+        submitter=request.submitter.name,
+        purpose=spec.purpose,
         verdict="refused" if violations else "admitted",
         envelope_digest=digest(request.envelope),
+        job_digest=job_digest(request.envelope),
         policy_digest=digest(site.policy),
+        approval_digest=approval.digest if approval else "",
         asks=describe_ask(spec),
         noise_multiplier=cost.noise_multiplier,
         charge=cost.charge,
@@ -48,9 +65,14 @@ def refuse_unread(site: SiteView, job_name: str, violations: tuple[Violation, ..
     return Decision(
         site=site.policy.site,
         job_name=job_name,
+        study="",
+        submitter="",
+        purpose="",
         verdict="refused",
         envelope_digest="",
+        job_digest="",
         policy_digest=digest(site.policy),
+        approval_digest="",
         asks="",
         noise_multiplier=0.0,
         charge=0.0,

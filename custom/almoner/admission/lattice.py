@@ -1,56 +1,149 @@
-"""A site's policy can only tighten the consortium's floor; this names each field that is looser."""
+"""A site's policy can only tighten the consortium's floor; this names each field that is looser.
 
+*Guarantee*: if `verify_tightens` passes, then every job that the site's policy admits is admitted by the
+floor, taken as a policy of the same site with the same account, ledger and clock.
+"""
+
+from collections.abc import Hashable
 from dataclasses import dataclass
 
+from almoner.admission.bounds import AtLeast, AtMost, Bound, Permission, Pinned, Within
+from almoner.admission.rules_submission import windows_text
 from almoner.errors import PolicyViolation
-from almoner.schema.policy import ConsortiumPolicy, SitePolicy
+from almoner.schema.policy import DAYS, Allow, ConsortiumPolicy, Quotas, Require, SitePolicy
+
+Policy = SitePolicy | ConsortiumPolicy
 
 
 @dataclass(frozen=True)
 class Loosening:
-    """A field of a site's policy that allows more than the floor does."""
+    """A field of a policy that allows more than another policy does."""
 
     field: str
     site_value: str
     floor_value: str
 
 
-def loosenings(policy: SitePolicy, floor: ConsortiumPolicy) -> list[Loosening]:
+def _names(values: tuple[str, ...] | None) -> Within:
+    """Return a list of names as a bound."""
+    return Within(None if values is None else {value: value for value in values})
+
+
+_Person = tuple[str, str, str | None]
+_Purpose = tuple[str, str | None, str | None]
+
+
+def _covers_person(wide: _Person, narrow: _Person) -> bool:
+    """Say whether a grant to all users of a role and organisation, or to one, covers another."""
+    return wide[:2] == narrow[:2] and wide[2] in (None, narrow[2])
+
+
+def _covers_purpose(wide: _Purpose, narrow: _Purpose) -> bool:
+    """Say whether a purpose until a day (in ISO form, so that text sorts as time) covers another."""
+    if wide[0] != narrow[0] or wide[1] not in (None, narrow[1]):
+        return False
+    return wide[2] is None or (narrow[2] is not None and narrow[2] <= wide[2])
+
+
+def _submitters(allow: Allow) -> Within:
+    """Return who is admitted, as "role of org", or by name."""
+    grants: dict[Hashable, str] = {}
+    for rule in allow.submitters:
+        for org in rule.orgs:
+            for user in rule.users or (None,):
+                grants[(rule.role, org, user)] = f"{rule.role} of {org}" + (f" named {user}" if user else "")
+    return Within(grants, _covers_person)
+
+
+def _purposes(allow: Allow) -> Within:
+    """Return the purposes, with their ends."""
+    if allow.purposes is None:
+        return Within(None)
+    grants: dict[Hashable, str] = {}
+    for grant in allow.purposes:
+        until = grant.until.isoformat() if grant.until else None
+        text = f"{grant.study} for " + (f"'{grant.purpose}'" if grant.purpose else "any purpose")
+        grants[(grant.study, grant.purpose, until)] = text + (f" until {until}" if until else "")
+    return Within(grants, _covers_purpose)
+
+
+def _windows(allow: Allow) -> Within:
+    """Return the hours of the week."""
+    if allow.windows is None:
+        return Within(None)
+    cells = {cell for window in allow.windows for cell in window.cells}
+    return Within({(day, hour): f"{DAYS[day]} {hour:02d} h" for day, hour in cells}, text=windows_text(allow.windows))
+
+
+def _allow_bounds(allow: Allow) -> dict[str, Bound]:
+    """Return the fields of `allow`."""
+    return {
+        "allow.submitters": _submitters(allow),
+        "allow.studies": _names(allow.studies),
+        "allow.workloads": _names(allow.workloads),
+        "allow.purposes": _purposes(allow),
+        "allow.workload_digests": Pinned(allow.workload_digests or {}, allow.workloads),
+        "allow.initial_weights": Pinned(allow.initial_weights or {}, allow.workloads),
+        "allow.releases": _names(allow.releases),
+        "allow.windows": _windows(allow),
+    }
+
+
+def _quota_bounds(quotas: Quotas) -> dict[str, Bound]:
+    """Return the fields of `quotas`; fewer dead jobs and more days make the longer pause."""
+    pause = quotas.pause
+    return {
+        "quotas.budget_share_per_month": AtMost(quotas.budget_share_per_month),
+        "quotas.budget_share_per_study": AtMost(quotas.budget_share_per_study),
+        "quotas.budget_share_per_submitter": AtMost(quotas.budget_share_per_submitter),
+        "quotas.jobs_per_day_per_study": AtMost(quotas.jobs_per_day_per_study),
+        "quotas.jobs_per_day_per_submitter": AtMost(quotas.jobs_per_day_per_submitter),
+        "quotas.pause.after_dead_jobs": AtMost(pause.after_dead_jobs if pause else None),
+        "quotas.pause.days": AtLeast(pause.days if pause else None),
+    }
+
+
+def _require_bounds(require: Require) -> dict[str, Bound]:
+    """Return the fields of `require`."""
+    approval = require.manual_approval
+    return {
+        "require.min_sites": AtLeast(require.min_sites),
+        "require.protection": _names(require.protection),
+        "require.min_nominal_records": AtLeast(require.min_nominal_records),
+        "require.trust_models": _names(require.trust_models),
+        "require.manual_approval.roles": _names(approval.roles if approval else None),
+        "require.manual_approval.max_days": AtMost(approval.max_days if approval else None),
+    }
+
+
+def policy_bounds(policy: Policy) -> dict[str, Bound]:
+    """Return every field of a policy that the lattice compares, by its dotted path in a site's policy."""
+    if isinstance(policy, SitePolicy):
+        cap, delta = policy.account.epsilon_cap, policy.account.delta
+    else:
+        cap, delta = policy.accounts.max_epsilon_cap, policy.accounts.max_delta
+    return {
+        "accounts.0.epsilon_cap": AtMost(cap),
+        "accounts.0.delta": AtMost(delta),
+        "limits.epsilon_per_job": AtMost(policy.limits.epsilon_per_job),
+        "limits.min_noise_multiplier": AtLeast(policy.limits.min_noise_multiplier),
+        "limits.max_sampling_prob": AtMost(policy.limits.max_sampling_prob),
+        "limits.max_rounds": AtMost(policy.limits.max_rounds),
+        **_quota_bounds(policy.quotas),
+        **_allow_bounds(policy.allow),
+        **_require_bounds(policy.require),
+        "release_final_model": Permission(policy.release_final_model),
+    }
+
+
+def loosenings(policy: Policy, floor: Policy) -> list[Loosening]:
     """Compare every field of a policy with its floor."""
-    found: list[Loosening] = []
-
-    def at_most(field: str, value: float, bound: float) -> None:
-        if value > bound:
-            found.append(Loosening(field, str(value), f"at most {bound}"))
-
-    def at_least(field: str, value: float, bound: float) -> None:
-        if value < bound:
-            found.append(Loosening(field, str(value), f"at least {bound}"))
-
-    def within(field: str, values: set[str], bound: set[str]) -> None:
-        if extra := sorted(values - bound):
-            found.append(Loosening(field, ", ".join(extra), "only " + ", ".join(sorted(bound))))
-
-    for index, account in enumerate(policy.accounts):
-        at_most(f"accounts.{index}.epsilon_cap", account.epsilon_cap, floor.accounts.max_epsilon_cap)
-        at_most(f"accounts.{index}.delta", account.delta, floor.accounts.max_delta)
-    at_most("limits.epsilon_per_job", policy.limits.epsilon_per_job, floor.limits.epsilon_per_job)
-    at_least("limits.min_noise_multiplier", policy.limits.min_noise_multiplier, floor.limits.min_noise_multiplier)
-    at_most("limits.max_sampling_prob", policy.limits.max_sampling_prob, floor.limits.max_sampling_prob)
-    at_most("limits.max_rounds", policy.limits.max_rounds, floor.limits.max_rounds)
-    within("allow.submitters", _submitter_pairs(policy), _submitter_pairs(floor))
-    within("allow.studies", set(policy.allow.studies), set(floor.allow.studies))
-    within("allow.workloads", set(policy.allow.workloads), set(floor.allow.workloads))
-    at_least("require.min_sites", policy.require.min_sites, floor.require.min_sites)
-    within("require.protection", set(policy.require.protection), set(floor.require.protection))
-    if policy.release_final_model and not floor.release_final_model:
-        found.append(Loosening("release_final_model", "true", "false"))
-    return found
-
-
-def _submitter_pairs(policy: SitePolicy | ConsortiumPolicy) -> set[str]:
-    """Return who is admitted, as "role of org"."""
-    return {f"{rule.role} of {org}" for rule in policy.allow.submitters for org in rule.orgs}
+    bounds = policy_bounds(floor)
+    return [
+        Loosening(field, beyond, bounds[field].words())
+        for field, bound in policy_bounds(policy).items()
+        if (beyond := bound.beyond(bounds[field]))
+    ]
 
 
 def verify_tightens(policy: SitePolicy, floor: ConsortiumPolicy, source: str) -> None:

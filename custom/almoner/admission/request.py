@@ -1,7 +1,9 @@
 """What a decision is made from: the job as submitted, and the site as it stands."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from almoner.admission.history import History
 from almoner.privacy.ledger import AccountState
 from almoner.schema.job import JobEnvelope
 from almoner.schema.policy import SitePolicy
@@ -37,13 +39,47 @@ class JobRequest:
 
 
 @dataclass(frozen=True)
+class WorkloadFacts:
+    """What a site knows of an installed workload.
+
+    Args:
+        digest: of its sources, its version.
+        initial_weights: digest of the weights that training starts from.
+        dimension: the number of the model's parameters.
+    """
+
+    digest: str
+    initial_weights: str
+    dimension: int
+
+
+@dataclass(frozen=True)
+class ApprovalState:
+    """What the site's data officer said about a job.
+
+    Args:
+        problem: why a paper that is there does not count, "" if it does; one line that owes nothing to data.
+        approved: False if the officer denied the job.
+        digest: of the signed approval.
+    """
+
+    problem: str
+    approved: bool = False
+    expires_unix_seconds: int = 0
+    digest: str = ""
+
+
+@dataclass(frozen=True)
 class SiteView:
     """A site at the moment of decision.
 
     Args:
         nonce_seen: whether a job with this nonce was admitted before.
-        workloads: names of the workloads that are installed.
+        workloads: the workloads that are installed, by name.
         version: the site's release of this package.
+        nominal_records: declared size of the job's data set at each site of the roster that has it.
+        history: what the ledger tells of earlier jobs.
+        approval: what the data officer said about this job; None if nothing.
     """
 
     policy: SitePolicy
@@ -51,5 +87,8 @@ class SiteView:
     account: AccountState
     nonce_seen: bool
     now_unix_seconds: float
-    workloads: frozenset[str]
+    workloads: Mapping[str, WorkloadFacts]
     version: str
+    nominal_records: Mapping[str, int]
+    history: History = field(default_factory=History)
+    approval: ApprovalState | None = None

@@ -1,178 +1,68 @@
-"""The rules of admission, one small pure function each.
+"""All rules of admission, in the order in which refusals list them.
 
-A rule looks at the request, the site and the job's cost, and returns what is wrong, or nothing. All rules
-are always asked, so that a submitter reads everything to mend at once. No rule sees data: verdicts and
-texts depend on declared parameters and on the ledger alone.
+Every rule is always asked, so that a submitter reads everything to mend at once. No rule sees data: verdicts
+and texts depend on declared parameters and on the ledger alone.
 """
 
-from collections.abc import Callable, Iterator
+from almoner.admission import rules_history as history
+from almoner.admission import rules_privacy as privacy
+from almoner.admission import rules_submission as submission
+from almoner.admission import rules_task as task
+from almoner.admission.rule import Rule
 
-from almoner.admission.cost import JobCost
-from almoner.admission.request import JobRequest, SiteView
-from almoner.schema.base import org_code
-from almoner.schema.decision import Violation, show_epsilon
+RULES: tuple[Rule, ...] = (
+    Rule("budget.remaining", "accounts.0.epsilon_cap", "ε for life: the account has room", history.budget_remaining),
+    Rule("submitter.role", "allow.submitters", "role and organisation of the signer", submission.submitter_role),
+    Rule("submitter.user", "allow.submitters", "the signer by name", submission.submitter_user),
+    Rule("envelope.sites", "", "the job is for this site", submission.envelope_sites),
+    Rule("envelope.replayed", "", "an exported job is good for one submission", submission.envelope_replayed),
+    Rule("envelope.expired", "", "an exported job is good for a week", submission.envelope_expired),
+    Rule("envelope.version", "", "exported by the release that the site runs", submission.envelope_version),
+    Rule("allow.windows", "allow.windows", "hours of the week", submission.windows),
+    Rule("allow.studies", "allow.studies", "the study", task.studies),
+    Rule("study.session", "", "the study that FLARE's server names is the job's", submission.study_session),
+    Rule("allow.purposes", "allow.purposes", "the purpose, and until when", task.purposes),
+    Rule("workload.known", "", "the workload is installed", task.workload_known),
+    Rule("allow.workloads", "allow.workloads", "the workload is admitted", task.workloads),
+    Rule("workload.digest", "allow.workload_digests", "the workload's version", task.workload_digest),
+    Rule("workload.weights", "allow.initial_weights", "the weights that training starts from", task.initial_weights),
+    Rule("dataset.known", "", "the data set is configured", task.dataset_known),
+    Rule("dataset.sizes", "", "the data set's size is declared at every site", task.dataset_sizes),
+    Rule("allow.releases", "allow.releases", "what else than the model is released", task.releases),
+    Rule("job.grid", "", "an update with its noise fits the integers that are sent", task.grid),
+    Rule("account.unit", "accounts.0.privacy_unit", "unit of privacy", privacy.account_unit),
+    Rule("account.delta", "accounts.0.delta", "δ", privacy.account_delta),
+    Rule("limits.epsilon_per_job", "limits.epsilon_per_job", "ε of one job", privacy.epsilon_per_job),
+    Rule("limits.min_noise", "limits.min_noise_multiplier", "least noise", privacy.min_noise),
+    Rule("limits.sampling", "limits.max_sampling_prob", "largest sampling probability", privacy.sampling),
+    Rule("limits.max_rounds", "limits.max_rounds", "most rounds", privacy.max_rounds),
+    Rule("quota.month", "quotas.budget_share_per_month", "share of a month", history.share_per_month),
+    Rule("quota.study", "quotas.budget_share_per_study", "share of a study", history.share_per_study),
+    Rule("quota.submitter", "quotas.budget_share_per_submitter", "share of a person", history.share_per_submitter),
+    Rule("rate.study", "quotas.jobs_per_day_per_study", "jobs of a study a day", history.jobs_per_day_per_study),
+    Rule(
+        "rate.submitter",
+        "quotas.jobs_per_day_per_submitter",
+        "jobs of a person a day",
+        history.jobs_per_day_per_submitter,
+    ),
+    Rule("pause.study", "quotas.pause", "a study whose jobs die waits", history.pause_study),
+    Rule("pause.submitter", "quotas.pause", "a person whose jobs die waits", history.pause_submitter),
+    Rule("require.min_sites", "require.min_sites", "contributors of a round", privacy.min_sites),
+    Rule("require.protection", "require.protection", "protection of updates", privacy.protection),
+    Rule("require.trust", "require.trust_models", "what is believed of the server", privacy.trust_model),
+    Rule("require.cohort", "require.min_nominal_records", "declared size of the data set", task.min_nominal_records),
+    Rule("require.approval", "require.manual_approval", "the data officer's signature", history.manual_approval),
+)
 
-Rule = Callable[[JobRequest, SiteView, JobCost], Iterator[Violation]]
-
-
-def _listed(values: tuple[str, ...]) -> str:
-    """Return names the way refusals print a list."""
-    return "[" + ", ".join(values) + "]"
-
-
-def submitter(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Violation]:
-    """The signer's role and organisation must be admitted by the policy."""
-    who, allowed = request.submitter, site.policy.allow.submitters
-    if not who.role:
-        yield Violation(
-            rule="submitter.role",
-            finding=f"signed with a certificate that is no user's ({who.name})",
-            remedy="submit with the startup kit of an admitted user",
-        )
-    elif not any(rule.role == who.role and who.org in {org_code(org) for org in rule.orgs} for rule in allowed):
-        names = _listed(tuple(f"{rule.role} of {'/'.join(rule.orgs)}" for rule in allowed))
-        yield Violation(
-            rule="submitter.role",
-            finding=f"{who.name} is {who.role} of {who.org}; admitted are {names}",
-            remedy="ask an admitted user to submit",
-        )
-
-
-def envelope(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Violation]:
-    """The envelope must be for this site, fresh, unexpired, and from the site's own release."""
-    sealed = request.envelope
-    if site.policy.site not in sealed.sites:
-        yield Violation(rule="envelope.sites", finding=f"the job is for {_listed(sealed.sites)}", remedy="")
-    if site.nonce_seen:
-        yield Violation(
-            rule="envelope.replayed", finding="this exported job was submitted before", remedy="export it again"
-        )
-    if site.now_unix_seconds > sealed.expires_unix_seconds:
-        yield Violation(rule="envelope.expired", finding="the exported job is too old", remedy="export it again")
-    if sealed.almoner_version != site.version:
-        yield Violation(
-            rule="envelope.version",
-            finding=f"exported by almoner {sealed.almoner_version}, the site has {site.version}",
-            remedy="export it with the site's release",
-        )
-
-
-def study(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Violation]:
-    """The study must be admitted, and be the one that FLARE ran the submission under."""
-    asked, allowed = request.envelope.spec.study, site.policy.allow.studies
-    if asked not in allowed:
-        yield Violation(rule="allow.studies", finding=f"{asked} is not in {_listed(allowed)}", remedy="")
-    if request.flare_study != asked:
-        yield Violation(
-            rule="study.session",
-            finding=f"submitted under FLARE study {request.flare_study or 'default'}, the job says {asked}",
-            remedy=f"log in with --study {asked}",
-        )
-
-
-def workload(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Violation]:
-    """The workload must be installed here and admitted; the data set must be configured."""
-    spec, allowed = request.envelope.spec, site.policy.allow.workloads
-    if spec.workload not in site.workloads:
-        known = _listed(tuple(sorted(site.workloads)))
-        yield Violation(
-            rule="workload.known", finding=f"{spec.workload} is not installed; there are {known}", remedy="set workload"
-        )
-    elif spec.workload not in allowed:
-        yield Violation(
-            rule="allow.workloads", finding=f"{spec.workload} is not in {_listed(allowed)}", remedy="set workload"
-        )
-    if spec.dataset not in site.config.datasets:
-        known = _listed(tuple(sorted(site.config.datasets)))
-        yield Violation(
-            rule="dataset.known",
-            finding=f"{spec.dataset} is not a data set here; there are {known}",
-            remedy="set dataset",
-        )
-
-
-def account(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Violation]:
-    """Unit, relation and δ must be those of the account."""
-    asked, has = request.envelope.spec.privacy, site.policy.account
-    if asked.unit != has.privacy_unit:
-        yield Violation(
-            rule="account.unit",
-            finding=f"unit is {asked.unit}, the account's is {has.privacy_unit}",
-            remedy="set privacy.unit",
-        )
-    if asked.neighboring_relation != has.neighboring_relation:
-        yield Violation(
-            rule="account.relation",
-            finding=f"relation is {asked.neighboring_relation}, the account's is {has.neighboring_relation}",
-            remedy="set privacy.neighboring_relation",
-        )
-    if asked.target_delta > has.delta:
-        yield Violation(
-            rule="account.delta",
-            finding=f"δ={asked.target_delta:g} is above the account's {has.delta:g}",
-            remedy="lower privacy.target_delta",
-        )
-
-
-def limits(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Violation]:
-    """One job may not be too large in ε, too quiet, too dense, or too long."""
-    spec, bounds = request.envelope.spec, site.policy.limits
-    if cost.job_epsilon > bounds.epsilon_per_job:
-        yield Violation(
-            rule="limits.epsilon_per_job",
-            finding=f"the job's ε={show_epsilon(cost.job_epsilon)} is above {show_epsilon(bounds.epsilon_per_job)}",
-            remedy="lower target_epsilon" if spec.rounds else "lower the release's epsilon",
-        )
-    if spec.rounds and cost.noise_multiplier < bounds.min_noise_multiplier:
-        yield Violation(
-            rule="limits.min_noise",
-            finding=f"noise multiplier {cost.noise_multiplier:.3f} is below {bounds.min_noise_multiplier:.3f}",
-            remedy="lower target_epsilon, or ask for more rounds",
-        )
-    if spec.privacy.sampling_prob > bounds.max_sampling_prob:
-        yield Violation(
-            rule="limits.sampling",
-            finding=f"sampling_prob {spec.privacy.sampling_prob:g} is above {bounds.max_sampling_prob:g}",
-            remedy="lower privacy.sampling_prob",
-        )
-    if spec.rounds > bounds.max_rounds:
-        yield Violation(
-            rule="limits.max_rounds",
-            finding=f"{spec.rounds} rounds are more than {bounds.max_rounds}",
-            remedy="lower rounds",
-        )
-
-
-def requirements(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Violation]:
-    """The job must bring enough sites and an accepted protection."""
-    spec, needs = request.envelope.spec, site.policy.require
-    if spec.min_sites < needs.min_sites:
-        yield Violation(
-            rule="require.min_sites",
-            finding=f"min_sites {spec.min_sites} is below {needs.min_sites}",
-            remedy=f"set min_sites to at least {needs.min_sites}",
-        )
-    if spec.aggregation.kind not in needs.protection:
-        yield Violation(
-            rule="require.protection",
-            finding=f"{spec.aggregation.kind} is not in {_listed(needs.protection)}",
-            remedy="set aggregation.kind",
-        )
-
-
-def budget(request: JobRequest, site: SiteView, cost: JobCost) -> Iterator[Violation]:
-    """The job's worst case must fit into what the account has left."""
-    book = site.account
-    if book.filter.fits(book.rdp_spent, cost.charge):
-        return
-    spec = request.envelope.spec
-    beside = " beside the release" if spec.releases else ""
-    fits = f"fits training ε≤{cost.largest_epsilon:.2f}{beside}" if cost.largest_epsilon else "no such job fits"
-    yield Violation(
-        rule="budget.remaining",
-        finding=f"account at ε={show_epsilon(book.epsilon_spent)} of {show_epsilon(book.filter.epsilon_cap)}, {fits}",
-        remedy="lower target_epsilon" if cost.largest_epsilon else "",
-    )
-
-
-RULES: tuple[Rule, ...] = (budget, submitter, envelope, study, workload, account, limits, requirements)
+DOOR_RULES: dict[str, str] = {
+    "job.unreadable": "the upload is a readable, signed job",
+    "render.identical": "every file is what the site renders from the spec",
+    "meta.job_id": "the job id is a new UUID",
+    "meta.scope": "the job names no other privacy scope",
+    "meta.launch": "the job brings no resources, launcher or code",
+    "meta.name": "FLARE's meta data name the job as its spec does",
+    "meta.min_clients": "FLARE waits for as many sites as the spec says",
+    "budget.reserve": "the charge still fits when it is reserved",
+}
+"""Rules that only the site's door can check, on the upload itself; no policy changes them."""

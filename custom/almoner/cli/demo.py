@@ -13,12 +13,14 @@ from almoner.cli.jobs import print_progress
 from almoner.data.prepare import prepare_sites
 from almoner.data.registry import HEART_DISEASE
 from almoner.errors import FederationError
+from almoner.flare.dataset_commitments import commit_site_data
 from almoner.flare.exporting import export_job
 from almoner.flare.federation import Federation, free_port
 from almoner.flare.job_result import JobResult, read_result
 from almoner.flare.planning import plan_job
 from almoner.flare.provisioning import ProvisionedConsortium, provision
 from almoner.flare.session import JobReport, open_session
+from almoner.flare.site_files import load_kit
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
 
@@ -79,6 +81,8 @@ def _prepare(root: Path, build: Path) -> ProvisionedConsortium:
     _say(2, f"provision the consortium in {out}")
     consortium = provision(root, out, free_port())
     prepare_sites(HEART_DISEASE, build / "cache", out / "sites")
+    for site in paths:
+        commit_site_data(load_kit(consortium.site_folder(site) / "kit"))
     console.print(
         f"  signed kits for 1 server, {len(paths)} sites, {len(consortium.declarations.consortium.users)} users"
     )

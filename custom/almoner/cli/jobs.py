@@ -1,4 +1,4 @@
-"""`almoner job`: plan, export, submit, follow and fetch a job."""
+"""`almoner job`: plan, export, submit, approve, follow and fetch a job."""
 
 import tempfile
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from almoner.cli.app import console, new_group, print_json
+from almoner.cli.approvals import approve_command, deny_command
 from almoner.flare.exporting import export_job, job_sites
 from almoner.flare.job_result import read_result
 from almoner.flare.planning import plan_job
@@ -15,7 +16,9 @@ from almoner.schema.declarations import load_declarations
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
 
-app = new_group("Plan, export, submit, follow and fetch jobs.")
+app = new_group("Plan, export, submit, approve, follow and fetch jobs.")
+app.command("approve")(approve_command)
+app.command("deny")(deny_command)
 
 SPEC_ARGUMENT = typer.Argument(help="a JobSpec, such as jobs/heart_disease.yaml")
 KIT_OPTION = typer.Option("--kit", help="your startup kit: the folder with startup/fed_admin.json in it")

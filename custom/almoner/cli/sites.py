@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from almoner.cli.app import new_group
+from almoner.cli.app import console, new_group
+from almoner.flare.dataset_commitments import commit_site_data
+from almoner.flare.site_files import load_kit
 from almoner.flare.start import run
 
 app = new_group("Run one site.")
@@ -24,3 +26,18 @@ def start_command(kit: Annotated[Path, typer.Argument(help="the site's (or the s
     Example: almoner site start build/trial/sites/cleveland/kit
     """
     sys.exit(run(kit))
+
+
+@app.command("commit-data")
+def commit_data_command(
+    site_folder: Annotated[Path, typer.Argument(help="the site's folder: it holds kit/, data/ and ledger/")],
+) -> None:
+    """Commit to the site's data files in its ledger; run it after data was placed or changed.
+
+    Decisions then name the commitment: which data they were about. A salt beside the ledger keeps it from
+    confirming anything to others.
+
+    Example: almoner site commit-data build/trial/sites/cleveland
+    """
+    for name, commitment in commit_site_data(load_kit(site_folder / "kit")).items():
+        console.print(f"{name}: {commitment}")

@@ -7,6 +7,8 @@ nothing. It looks at types and size, and hands the zip to `PolicyAppDeployer`, w
 """
 
 import logging
+import math
+import time
 from typing import Any
 
 from nvflare.apis.fl_constant import SystemComponents
@@ -21,6 +23,11 @@ logger = logging.getLogger(__name__)
 
 MAX_ZIP_BYTES = MAX_UNPACKED_BYTES
 """A hundred times what `almoner job export` makes; the same bound holds for what is in the zip."""
+
+DECISION_SECONDS = 2.0
+"""Answers of the deployer leave at whole multiples of this after arrival, so that how long a decision took (the
+size of the ledger, a calibration that was cached, the disk) can hardly be read from it. A decision takes about a
+second when noise must be calibrated first, and milliseconds otherwise; the server waits 30 seconds."""
 
 UNUSABLE = "refused: not a job that almoner exported → submit the folder as it was exported"
 
@@ -56,5 +63,13 @@ class BoundedDeployProcessor(RequestProcessor):  # type: ignore[misc]
             logger.error("deploy: resources.json names no PolicyAppDeployer")
             return error_reply(CANNOT_DECIDE)
         site = engine.get_client_name()
+        arrival = time.monotonic()
         refusal = engine.deploy_app(app_name=app_name, job_id=job_id, job_meta=meta, client_name=site, app_data=data)
+        _wait_for_deadline(arrival)
         return error_reply(refusal) if refusal else ok_reply(body=f"deployed {app_name} to {site}")
+
+
+def _wait_for_deadline(arrival: float) -> None:
+    """Sleep until the next whole multiple of `DECISION_SECONDS` after arrival."""
+    taken = time.monotonic() - arrival
+    time.sleep(max(math.ceil(taken / DECISION_SECONDS), 1) * DECISION_SECONDS - taken)

@@ -7,6 +7,7 @@ upload is discarded.
 """
 
 import logging
+import threading
 import time
 from contextlib import ExitStack
 from typing import Any
@@ -18,11 +19,16 @@ from nvflare.apis.workspace import Workspace
 
 from almoner import __version__
 from almoner.admission.decide import decide, refuse_unread
+from almoner.admission.history import History
 from almoner.admission.request import JobRequest, SiteView
+from almoner.data.commitment import recorded_commitment
 from almoner.errors import AlmonerError, BudgetExceeded, DocumentError, PolicyViolation
 from almoner.flare.job_folder import is_job_id, remove_job, run_folder, write_job
+from almoner.flare.ledger_history import HistoryReader
+from almoner.flare.policy_record import record_policy
 from almoner.flare.render import APP, render_app
 from almoner.flare.site_files import SiteFiles, load_site_files
+from almoner.flare.site_view import site_view
 from almoner.flare.tree import tree_digest
 from almoner.flare.upload import SignedApp, read_signed_app
 from almoner.privacy.ledger import Ledger, Reservation
@@ -31,12 +37,16 @@ from almoner.provision import names
 from almoner.schema.decision import Decision, Violation
 from almoner.schema.documents import parse_document
 from almoner.schema.job import JobEnvelope
-from almoner.workloads.registry import workload_names
+from almoner.workloads.installed import package_digest
 
 logger = logging.getLogger(__name__)
 
 CANNOT_DECIDE = "refused: this site cannot decide about jobs now; its operator finds the reason in the site's log"
 _JOB_FILE = f"config/{names.JOB_FILE}"
+START_SECONDS = 600.0
+"""After so long a reservation that was never started is given back: another site refused the job, or the server
+never started it. FLARE starts a job within seconds of its deployment."""
+
 _FORBIDDEN_META = ("launcher_spec", "byoc", "flower_predeployed", "custom_props", "job_launcher_spec")
 
 
@@ -44,8 +54,14 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
     """FLARE's `app_deployer` of a site.
 
     *Guarantee*: a job's folder exists at the site only if the ledger holds a reservation for the job's
-    worst case, made by this class for exactly the bytes in the folder.
+    worst case, made by this class for exactly the bytes in the folder. Decisions are made one at a time, so
+    that two jobs cannot share what a quota has left for one.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._reader = HistoryReader()
 
     def deploy(
         self,
@@ -63,7 +79,7 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         """
         try:
             site = load_site_files(workspace)
-            with site.ledger() as ledger:
+            with self._lock, site.ledger() as ledger:
                 decision = self._admit(site, ledger, workspace, job_id, job_meta, app_name, app_data)
         except AlmonerError as error:
             logger.error("job %s refused: %s", _path_for_print(job_id), error)
@@ -85,15 +101,17 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         app_data: bytes,
     ) -> Decision:
         """Decide, record the decision, and if it admits: reserve and write the job's folder."""
-        name = str(job_meta.get("name", ""))[:64]
+        name = _printable(str(job_meta.get("name", ""))[:64])
+        history = self._look_back(site, ledger)
         try:
             app = read_signed_app(app_data, site.root_ca)
             envelope = _read_envelope(app)
             plan = job_events(envelope.spec)
         except (PolicyViolation, DocumentError) as error:
             unread = (Violation(rule="job.unreadable", finding=str(error), remedy="export the job again"),)
-            return self._record(ledger, job_id, refuse_unread(_view(site, ledger, ""), _printable(name), unread))
-        view = _view(site, ledger, envelope.nonce)
+            refusal = refuse_unread(site_view(site, ledger, history, None), name, unread)
+            return _record(site, ledger, job_id, refusal, "")
+        view = site_view(site, ledger, history, envelope)
         request = JobRequest(envelope, app.signer, _path_for_print(str(job_meta.get("study") or "default")))
         decision = decide(request, view, plan)
         strays = (*_stray_files(app, envelope), *_stray_meta(workspace, job_id, job_meta, app_name, envelope))
@@ -102,14 +120,24 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         if decision.verdict == "admitted":
             decision = self._reserve(ledger, job_id, request, decision, plan, view)
         if decision.verdict != "admitted":
-            return self._record(ledger, job_id, decision)
+            return _record(site, ledger, job_id, decision, envelope.spec.dataset)
         with ExitStack() as undo:
             undo.callback(ledger.settle, job_id, "its folder could not be written")
             write_job(workspace, job_id, job_meta, app_name, render_app(envelope))
             undo.callback(remove_job, run_folder(workspace, job_id), site.folder)
-            recorded = self._record(ledger, job_id, decision)
+            recorded = _record(site, ledger, job_id, decision, envelope.spec.dataset)
             undo.pop_all()
         return recorded
+
+    def _look_back(self, site: SiteFiles, ledger: Ledger) -> History:
+        """Return the history of jobs, after the book was brought up to date with policy and clock."""
+        history = self._reader.read(ledger)
+        record_policy(site, ledger, history)
+        since = time.time() - START_SECONDS
+        for job in history.jobs:
+            if not job.started and job.ended_unix_seconds is None and job.reserved_unix_seconds < since:
+                ledger.settle(job.job_id, "the job was never started")
+        return self._reader.read(ledger)
 
     def _reserve(
         self, ledger: Ledger, job_id: str, request: JobRequest, decision: Decision, plan: JobPlan, view: SiteView
@@ -132,29 +160,23 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
             return decision.model_copy(update={"verdict": "refused", "violations": (lost,)})
         return decision
 
-    @staticmethod
-    def _record(ledger: Ledger, job_id: str, decision: Decision) -> Decision:
-        """Write a decision, admitted or refused, into the ledger."""
-        ledger.record("decision", {"job_id": job_id[:64], **decision.model_dump(mode="json")})
-        return decision
+
+def _record(site: SiteFiles, ledger: Ledger, job_id: str, decision: Decision, dataset: str) -> Decision:
+    """Write a decision, admitted or refused, into the ledger: what was asked, by which rules, code and data.
+
+    The commitment to the data is in the ledger alone; a submitter never reads it.
+    """
+    config = site.config.datasets.get(dataset)
+    data = recorded_commitment(site.ledger_folder, dataset, site.folder / config.path) if config else ""
+    package = {"version": __version__, "digest": package_digest()}
+    facts = {"job_id": job_id[:64], "package": package, "dataset_commitment": data}
+    ledger.record("decision", {**decision.model_dump(mode="json"), **facts})
+    return decision
 
 
 def _printable(text: str) -> str:
     """Keep what a job's name may consist of."""
     return "".join(char for char in text if char.isalnum() or char in "-_ ")
-
-
-def _view(site: SiteFiles, ledger: Ledger, nonce: str) -> SiteView:
-    """Return the site as it stands now."""
-    return SiteView(
-        policy=site.policy,
-        config=site.config,
-        account=ledger.account(site.policy.account.population),
-        nonce_seen=bool(nonce) and ledger.seen_nonce(nonce),
-        now_unix_seconds=time.time(),
-        workloads=workload_names(),
-        version=__version__,
-    )
 
 
 def _read_envelope(app: SignedApp) -> JobEnvelope:

@@ -8,6 +8,7 @@ from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 
+from almoner.admission.grid import job_grid as admission_grid
 from almoner.encryption.bfv import BfvScheme
 from almoner.encryption.bfv_key import BfvKey
 from almoner.encryption.plain import PlainScheme
@@ -20,9 +21,9 @@ from almoner.schema.base import digest
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobEnvelope
 from almoner.schema.site import DatasetConfig
-from almoner.training.grid import UpdateGrid, update_grid
+from almoner.training.grid import UpdateGrid
 from almoner.workloads.base import Workload
-from almoner.workloads.registry import workload
+from almoner.workloads.registry import WORKLOADS, workload
 
 _CONTEXTS: dict[str, "JobContext"] = {}
 _LOCK = threading.Lock()
@@ -82,7 +83,7 @@ def _load(workspace: Workspace, job_id: str) -> JobContext:
     """Read kit and deployed job."""
     site = load_site_files(workspace)
     envelope = read_envelope(Path(workspace.get_app_config_dir(job_id)))
-    task = workload(envelope.spec.workload)
+    task = _verified_workload(envelope.spec.workload)
     with site.ledger() as ledger:
         plan = JobPlan.of_steps(ledger.reserved_steps(job_id))
     sizes = _sizes(site, envelope)
@@ -99,17 +100,17 @@ def _load(workspace: Workspace, job_id: str) -> JobContext:
     )
 
 
+def _verified_workload(name: str) -> Workload:
+    """Return a workload, after its first weights were compared with those that the site's policy was asked about."""
+    task = workload(name)
+    if task.initial_weights != WORKLOADS[name].initial_weights:
+        raise ProtocolError(f"workload {name}: its model does not start from the registered weights → see registry.py")
+    return task
+
+
 def job_grid(envelope: JobEnvelope, plan: JobPlan, max_nominal_records: int, dimension: int) -> UpdateGrid:
     """Return the job's integer grid, from public numbers alone."""
-    privacy = envelope.spec.privacy
-    return update_grid(
-        max_grad_norm=privacy.max_grad_norm,
-        sampling_prob=privacy.sampling_prob,
-        noise_multiplier=plan.noise_multiplier,
-        max_nominal_records=max_nominal_records,
-        local_steps=envelope.spec.training.local_steps,
-        dimension=dimension,
-    )
+    return admission_grid(envelope.spec, plan.noise_multiplier, max_nominal_records, dimension)
 
 
 def _sizes(site: SiteFiles, envelope: JobEnvelope) -> dict[str, int]:

@@ -2,23 +2,29 @@
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from almoner import __version__
-from almoner.admission.decide import decide
+from almoner.admission.cost import job_cost
+from almoner.admission.decide import ask_rules, decide
 from almoner.admission.request import JobRequest, SiteView, Submitter
+from almoner.admission.rule import Question, Rule, Verdict
 from almoner.errors import DocumentError
+from almoner.flare.approval_files import read_approval
 from almoner.flare.exporting import job_sites
+from almoner.flare.ledger_history import HistoryReader
 from almoner.flare.render import new_envelope
 from almoner.flare.site_files import LEDGER
+from almoner.flare.site_view import installed_workloads
 from almoner.privacy.ledger import AccountState, Ledger
 from almoner.privacy.plan import job_events
+from almoner.schema.approval import job_digest
 from almoner.schema.base import org_code
 from almoner.schema.decision import Decision
 from almoner.schema.declarations import Declarations
 from almoner.schema.job import JobSpec
 from almoner.schema.policy import Account
-from almoner.workloads.registry import workload_names
 
 
 def plan_job(
@@ -34,25 +40,57 @@ def plan_job(
     Raises:
         DocumentError: the user is not of the consortium, or the study has too few sites.
     """
-    envelope = new_envelope(spec, job_sites(spec, declarations))
-    request = JobRequest(envelope, _submitter(declarations, user), spec.study)
-    plan = job_events(spec)
+    request, plan = _job_request(spec, declarations, user), job_events(spec)
     return [
-        decide(
-            request,
-            SiteView(
-                policy=declarations.policies[site],
-                config=declarations.sites[site],
-                account=_account(declarations.policies[site].account, site, consortium),
-                nonce_seen=False,
-                now_unix_seconds=time.time(),
-                workloads=workload_names(),
-                version=__version__,
-            ),
-            plan,
-        )
-        for site in envelope.sites
+        decide(request, _planned_view(request, site, declarations, consortium), plan) for site in request.envelope.sites
     ]
+
+
+def explain_job(
+    spec: JobSpec, site: str, declarations: Declarations, consortium: Path | None = None, user: str | None = None
+) -> tuple[tuple[Rule, Verdict], ...]:
+    """Return what every rule of one site says about a job; see `plan_job`.
+
+    Raises:
+        DocumentError: as `plan_job`, or the site is not of the consortium.
+    """
+    if site not in declarations.sites:
+        raise DocumentError(f"site {site}: not in the consortium → one of {', '.join(declarations.sites)}")
+    request = _job_request(spec, declarations, user)
+    view = _planned_view(request, site, declarations, consortium)
+    return ask_rules(Question(request, view, job_cost(spec, job_events(spec), view.account)))
+
+
+def _job_request(spec: JobSpec, declarations: Declarations, user: str | None) -> JobRequest:
+    """Return a job as a user would submit it now; see `plan_job`."""
+    envelope = new_envelope(spec, job_sites(spec, declarations))
+    return JobRequest(envelope, _submitter(declarations, user), spec.study)
+
+
+def _planned_view(request: JobRequest, site: str, declarations: Declarations, consortium: Path | None) -> SiteView:
+    """Return a site as it stands now, with the policy of the declarations.
+
+    Args:
+        consortium: see `plan_job`; without it there are no earlier jobs, and no approvals.
+    """
+    spec, policy = request.envelope.spec, declarations.policies[site]
+    view = SiteView(
+        policy=policy,
+        config=declarations.sites[site],
+        account=_account(policy.account, site, consortium),
+        nonce_seen=False,
+        now_unix_seconds=time.time(),
+        workloads=installed_workloads(),
+        version=__version__,
+        nominal_records=declarations.nominal_records(spec.dataset, declarations.consortium.sites),
+    )
+    if consortium is None:
+        return view
+    folder = consortium / "sites" / site
+    with Ledger.open(folder / LEDGER) as ledger:
+        history = HistoryReader().read(ledger)
+    approval = read_approval(policy, folder / "kit", history, job_digest(request.envelope), view.now_unix_seconds)
+    return replace(view, history=history, approval=approval)
 
 
 def _submitter(declarations: Declarations, user: str | None) -> Submitter:

@@ -16,6 +16,10 @@ LEDGER = Path("ledger") / "ledger.sqlite"
 """A site's ledger, relative to the site's folder: beside the kit, outside FLARE's workspace."""
 
 
+ROOT_CA = Path("startup") / "rootCA.pem"
+"""The consortium's root certificate, relative to a kit."""
+
+
 @dataclass(frozen=True)
 class SiteFiles:
     """The declarations of one running site, and where its ledger is.
@@ -34,7 +38,12 @@ class SiteFiles:
     @property
     def root_ca(self) -> Path:
         """The consortium's root certificate."""
-        return self.kit / "startup" / "rootCA.pem"
+        return self.kit / ROOT_CA
+
+    @property
+    def ledger_folder(self) -> Path:
+        """Where the ledger lies, and beside it the commitments to data sets."""
+        return (self.folder / LEDGER).parent
 
     def ledger(self) -> Ledger:
         """Open the site's ledger; a missing one is an error."""
@@ -42,12 +51,17 @@ class SiteFiles:
 
 
 def load_site_files(workspace: Workspace) -> SiteFiles:
-    """Read a site's declarations out of its verified kit.
+    """Read a running site's declarations; see `load_kit`."""
+    return load_kit(Path(workspace.get_root_dir()))
+
+
+def load_kit(kit: Path) -> SiteFiles:
+    """Read a site's declarations out of its kit.
 
     Raises:
         DocumentError: a file is missing or malformed.
     """
-    kit = Path(workspace.get_root_dir()).resolve()
+    kit = kit.resolve()
     local = kit / "local"
     return SiteFiles(
         kit=kit,

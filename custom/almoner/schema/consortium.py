@@ -110,3 +110,7 @@ class Roster(Document):
     def entry(self, site: str) -> RosterEntry | None:
         """Return a site's entry, or None."""
         return next((entry for entry in self.sites if entry.site == site), None)
+
+    def nominal_records(self, dataset: str) -> dict[str, int]:
+        """Return the declared size of a data set at each site that has it, in roster order."""
+        return {entry.site: entry.nominal_records[dataset] for entry in self.sites if dataset in entry.nominal_records}

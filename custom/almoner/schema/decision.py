@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from almoner.schema.base import Digest, Model, Name
+from almoner.schema.base import Digest, Model, Name, PlainText
 
 
 def show_epsilon(value: float) -> str:
@@ -31,13 +31,25 @@ class Violation(Model):
 
 
 class Decision(Model):
-    """What one site says to one job, and what the job would cost there."""
+    """What one site says to one job, and what the job would cost there.
+
+    Args:
+        study, submitter, purpose: as the job and its signer's certificate say; "" where the job was not read.
+        envelope_digest: of the one submission.
+        job_digest: of spec and sites, the same for each submission; what a data officer approves.
+        approval_digest: of the signed approval that the decision rests on; "" if it rests on none.
+    """
 
     site: Name
     job_name: str
+    study: Name | Literal[""]
+    submitter: str
+    purpose: PlainText | Literal[""]
     verdict: Literal["admitted", "refused"]
     envelope_digest: Digest | Literal[""]
+    job_digest: Digest | Literal[""]
     policy_digest: Digest
+    approval_digest: Digest | Literal[""]
     asks: str
     noise_multiplier: Annotated[float, Field(ge=0)]
     charge: Annotated[float, Field(ge=0)]

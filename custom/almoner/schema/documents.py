@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from almoner.schema.base import Document
 from almoner.schema.consortium import Consortium
 from almoner.schema.job import JobEnvelope, JobSpec
 from almoner.schema.policy import ConsortiumPolicy, SitePolicy
+from almoner.schema.policy_case import PolicyTests
 from almoner.schema.site import SiteConfig
 
 MAX_DOCUMENT_BYTES = 256_000
@@ -27,6 +29,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "consortium-policy": ConsortiumPolicy,
     "site": SiteConfig,
     "consortium": Consortium,
+    "policy-tests": PolicyTests,
 }
 """The documents whose JSON Schema `almoner schema NAME` prints."""
 
@@ -72,6 +75,7 @@ def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: str(node.value))
 
 
 def _locate(node: yaml.Node | None, path: tuple[int | str, ...]) -> tuple[int, list[str]]:
@@ -148,11 +152,27 @@ def parse_document(text: str, model: type[D], source: str) -> D:
         raise DocumentError(f"{source}: only text, numbers, booleans, lists and mappings are allowed") from None
 
 
-def load_document(path: Path, model: type[D]) -> D:
-    """Read a document from a file.
+def field_lines(text: str, source: str, fields: Iterable[str]) -> dict[str, int]:
+    """Return the 1-based line of each field, given as a dotted path, that a YAML text has.
 
     Raises:
-        DocumentError: when the file is missing, too large, or does not fit the model.
+        DocumentError: the text is not YAML.
+    """
+    node, _ = _read_yaml(text, source)
+    lines = {}
+    for field in fields:
+        path = tuple(int(part) if part.isdigit() else part for part in field.split("."))
+        line, found = _locate(node, path)
+        if len(found) == len(path):
+            lines[field] = line
+    return lines
+
+
+def read_text(path: Path) -> str:
+    """Read the text of a document.
+
+    Raises:
+        DocumentError: when the file is missing, too large, or not UTF-8.
     """
     try:
         with path.open("rb") as file:
@@ -162,7 +182,15 @@ def load_document(path: Path, model: type[D]) -> D:
     if len(data) > MAX_DOCUMENT_BYTES:
         raise DocumentError(f"{path}: larger than {MAX_DOCUMENT_BYTES} bytes")
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError:
         raise DocumentError(f"{path}: not UTF-8 text") from None
-    return parse_document(text, model, str(path))
+
+
+def load_document(path: Path, model: type[D]) -> D:
+    """Read a document from a file.
+
+    Raises:
+        DocumentError: when the file is missing, too large, or does not fit the model.
+    """
+    return parse_document(read_text(path), model, str(path))

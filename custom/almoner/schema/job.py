@@ -6,6 +6,14 @@ from pydantic import Field, StringConstraints, model_validator
 
 from almoner.schema.base import Delta, Document, Epsilon, Model, Name, NeighboringRelation, PlainText, Probability
 
+ReleaseKind = Literal["accuracy"]
+TrustModel = Literal["trusted_server", "semi_honest_server"]
+"""What a protection asks one to believe: that the server may see each noised update, or that it follows the
+protocol and colludes with no site."""
+
+TRUST_MODELS: dict[str, TrustModel] = {"plain": "trusted_server", "he": "semi_honest_server"}
+"""Kind of aggregation → what it asks one to believe."""
+
 MAX_ROUNDS = 10_000
 MIN_TARGET_EPSILON = 0.01
 MIN_TARGET_DELTA = 1e-10
@@ -62,7 +70,7 @@ AggregationSpec = Annotated[PlainAggregation | HeAggregation, Field(discriminato
 class AccuracyRelease(Model):
     """Each site's noised (correct, wrong) histogram on its test records, once, at the end of the job."""
 
-    kind: Literal["accuracy"]
+    kind: ReleaseKind
     epsilon: Epsilon
 
 
@@ -86,6 +94,11 @@ class JobSpec(Document):
     def num_steps(self) -> int:
         """Noisy steps that one site takes in the whole job."""
         return self.rounds * self.training.local_steps
+
+    @property
+    def trust_model(self) -> TrustModel:
+        """What the job's protection asks its sites to believe about the server."""
+        return TRUST_MODELS[self.aggregation.kind]
 
 
 class JobEnvelope(Document):

@@ -1,10 +1,36 @@
-"""What a consortium and its sites allow. A site's policy can only tighten the consortium's floor."""
+"""What a consortium and its sites allow. A site's policy can only tighten the consortium's floor.
 
+Fields without a default must be written. The others may be left out, which means "no such restriction"; a
+floor that has one demands it of every site. No privacy parameter has a default.
+"""
+
+from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from almoner.schema.base import Delta, Document, Epsilon, Model, Name, NeighboringRelation, Probability, ProtectionKind
+from almoner.schema.base import (
+    Count,
+    Delta,
+    Digest,
+    Document,
+    Epsilon,
+    Model,
+    Name,
+    NeighboringRelation,
+    PlainText,
+    Probability,
+    ProtectionKind,
+    UserName,
+)
+from almoner.schema.job import ReleaseKind, TrustModel
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+Share = Annotated[float, Field(gt=0, le=1)]
+"""A share of an account's Rényi budget. Charges add up; the ε of jobs do not."""
+Pins = dict[Name, Annotated[tuple[Digest, ...], Field(min_length=1)]]
+"""Workload → the digests of it that are accepted."""
 
 
 class Account(Model):
@@ -33,26 +59,132 @@ class Limits(Model):
     max_rounds: Annotated[int, Field(ge=1, le=10_000)]
 
 
+class Pause(Model):
+    """A pause for a submitter, and for a study, whose jobs die.
+
+    Args:
+        after_dead_jobs: so many started jobs that ended before their last step.
+        days: how far back they count; the pause ends when the oldest is older.
+    """
+
+    after_dead_jobs: Annotated[int, Field(ge=1, le=1000)]
+    days: Annotated[int, Field(ge=1, le=366)]
+
+
+class Quotas(Model):
+    """Bounds on jobs together. Shares are of the account's Rényi budget, reserved or committed.
+
+    Args:
+        budget_share_per_month: of the calendar month in UTC.
+        budget_share_per_study: of all jobs of one study, for life.
+        budget_share_per_submitter: of all jobs of one person, for life.
+        jobs_per_day_per_study: jobs admitted within 24 hours.
+        jobs_per_day_per_submitter: jobs admitted within 24 hours.
+    """
+
+    budget_share_per_month: Share | None = None
+    budget_share_per_study: Share | None = None
+    budget_share_per_submitter: Share | None = None
+    jobs_per_day_per_study: Count | None = None
+    jobs_per_day_per_submitter: Count | None = None
+    pause: Pause | None = None
+
+
 class SubmitterRule(Model):
-    """Who may submit: users with this FLARE role from one of these organisations."""
+    """Who may submit: users with this FLARE role from one of these organisations; if `users` is given, only they."""
 
     role: Name
     orgs: Annotated[tuple[Name, ...], Field(min_length=1)]
+    users: Annotated[tuple[UserName, ...], Field(min_length=1)] | None = None
+
+
+class PurposeGrant(Model):
+    """A purpose that a study may have here.
+
+    Args:
+        purpose: the job's `purpose`, word for word; any if left out.
+        until: the last day, in UTC; none if left out.
+    """
+
+    study: Name
+    purpose: PlainText | None = None
+    until: date | None = None
+
+
+class Window(Model):
+    """Hours in which jobs are admitted, in UTC: from `from_hour`:00 until just before `to_hour`:00."""
+
+    days: Annotated[tuple[Day, ...], Field(min_length=1)]
+    from_hour: Annotated[int, Field(ge=0, le=23)]
+    to_hour: Annotated[int, Field(ge=1, le=24)]
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> "Window":
+        if self.to_hour <= self.from_hour:
+            raise ValueError(f"to_hour: {self.to_hour} is not after from_hour {self.from_hour}; write two windows")
+        return self
+
+    @property
+    def cells(self) -> frozenset[tuple[int, int]]:
+        """Return the hours of the week that it holds, as (day from Monday = 0, hour)."""
+        return frozenset((DAYS.index(day), hour) for day in self.days for hour in range(self.from_hour, self.to_hour))
 
 
 class Allow(Model):
-    """What is admitted; what is not listed is refused."""
+    """What is admitted; what is not listed is refused.
+
+    Args:
+        purposes: if given, a job must match one of them.
+        workload_digests: digests of a workload's code, as `almoner policy workloads` prints them.
+        initial_weights: digests of a workload's first weights; `almoner policy workloads` prints them.
+        releases: kinds of releases besides the model; none for an empty list.
+        windows: when jobs are admitted; a job that was admitted may run on after.
+    """
 
     submitters: Annotated[tuple[SubmitterRule, ...], Field(min_length=1)]
     studies: tuple[Name, ...]
     workloads: tuple[Name, ...]
+    purposes: Annotated[tuple[PurposeGrant, ...], Field(min_length=1)] | None = None
+    workload_digests: Pins | None = None
+    initial_weights: Pins | None = None
+    releases: tuple[ReleaseKind, ...] | None = None
+    windows: Annotated[tuple[Window, ...], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _pins_are_of_what_is_listed(self) -> "Allow":
+        for field in ("workload_digests", "initial_weights"):
+            if strays := sorted(set(getattr(self, field) or ()) - set(self.workloads)):
+                raise ValueError(f"{field}: {strays[0]} is not in workloads")
+        if strays := sorted({grant.study for grant in self.purposes or ()} - set(self.studies)):
+            raise ValueError(f"purposes: {strays[0]} is not in studies")
+        return self
+
+
+class ManualApproval(Model):
+    """Each job waits for the signature of the site's data officer.
+
+    Args:
+        roles: FLARE roles, at the site's own organisation, whose users may approve.
+        max_days: for how long an approval may be valid.
+    """
+
+    roles: Annotated[tuple[Name, ...], Field(min_length=1)]
+    max_days: Annotated[int, Field(ge=1, le=366)]
 
 
 class Require(Model):
-    """What a job must bring."""
+    """What a job must bring.
+
+    Args:
+        min_nominal_records: least declared size of the site's data set.
+        trust_models: accepted assumptions about the server; see `TrustModel`.
+    """
 
     min_sites: Annotated[int, Field(ge=1, le=50)]
     protection: Annotated[tuple[ProtectionKind, ...], Field(min_length=1)]
+    min_nominal_records: Count | None = None
+    trust_models: Annotated[tuple[TrustModel, ...], Field(min_length=1)] | None = None
+    manual_approval: ManualApproval | None = None
 
 
 class ConsortiumPolicy(Document):
@@ -61,6 +193,7 @@ class ConsortiumPolicy(Document):
     consortium: Name
     accounts: AccountFloor
     limits: Limits
+    quotas: Quotas = Quotas()
     allow: Allow
     require: Require
     release_final_model: bool
@@ -73,6 +206,7 @@ class SitePolicy(Document):
     extends: Literal["consortium"]
     accounts: Annotated[tuple[Account, ...], Field(min_length=1, max_length=1)]
     limits: Limits
+    quotas: Quotas = Quotas()
     allow: Allow
     require: Require
     release_final_model: bool

@@ -1,5 +1,6 @@
 """What a learning task must give: a model, a data adapter, a loss. Privacy is not its business."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
@@ -7,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from almoner.training.flat import dimension
+from almoner.training.flat import dimension, flatten
 from almoner.training.units import UnitData
 
 
@@ -20,6 +21,11 @@ class Workload(ABC):
     def dimension(self) -> int:
         """The number of the model's parameters."""
         return dimension(self.build_model())
+
+    @property
+    def initial_weights(self) -> str:
+        """The SHA-256 of the weights that training starts from, as little-endian float64."""
+        return hashlib.sha256(flatten(self.build_model()).astype("<f8").tobytes()).hexdigest()
 
     @abstractmethod
     def build_model(self) -> torch.nn.Module:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from almoner.admission.decide import decide
-from almoner.admission.request import JobRequest, SiteView, Submitter
+from almoner.admission.history import History, PastJob
+from almoner.admission.request import ApprovalState, JobRequest, SiteView, Submitter, WorkloadFacts
 from almoner.privacy.budget import open_filter
 from almoner.privacy.ledger import AccountState
 from almoner.privacy.plan import JobPlan, job_events
@@ -19,9 +20,12 @@ from almoner.schema.policy import SitePolicy
 ROOT = Path(__file__).resolve().parents[3]
 DECLARATIONS = load_declarations(ROOT)
 SITE = "switzerland"
+SIZES = DECLARATIONS.nominal_records("cardiology", DECLARATIONS.consortium.sites)
 SPEC = load_document(ROOT / "jobs" / "heart_disease.yaml", JobSpec)
 LEAD = Submitter(name="lead@cleveland.example", org="cleveland", role="lead")
 NOW = 1_800_000_000.0
+"""Friday, 15 January 2027, 08:00 UTC."""
+WORKLOAD = WorkloadFacts(digest="a" * 64, initial_weights="b" * 64, dimension=17)
 
 
 def spec(**changes: Any) -> JobSpec:
@@ -32,11 +36,29 @@ def spec(**changes: Any) -> JobSpec:
     return JobSpec.model_validate_json(json.dumps(fields))
 
 
+def past(days_ago: float, share: float = 0.1, **changes: Any) -> PastJob:
+    """Return a job of the lead and the study, reserved and ended so many days ago, with so much of the budget."""
+    when = NOW - days_ago * 86_400
+    fields: dict[str, Any] = {
+        "job_id": f"job-{days_ago}",
+        "population": f"{SITE}-cardiology",
+        "reserved_unix_seconds": when,
+        "charge": share * account().filter.budget,
+        "planned": 21,
+        "study": "cardiology",
+        "submitter": LEAD.name,
+        "committed": 21,
+        "started": True,
+        "ended_unix_seconds": when + 60,
+    }
+    return PastJob(**(fields | changes))
+
+
 def policy(**changes: Any) -> SitePolicy:
     """Return the site's policy with changed fields, as `spec` does."""
     fields = DECLARATIONS.policies[SITE].model_dump(mode="json")
     for name, value in changes.items():
-        fields[name] = fields[name] | value if isinstance(value, dict) else value
+        fields[name] = (fields[name] or {}) | value if isinstance(value, dict) else value
     return SitePolicy.model_validate_json(json.dumps(fields))
 
 
@@ -66,7 +88,11 @@ class Case:
     policy: SitePolicy = DECLARATIONS.policies[SITE]
     account: AccountState = field(default_factory=account)
     nonce_seen: bool = False
-    workloads: frozenset[str] = frozenset({"heart_disease"})
+    workloads: dict[str, WorkloadFacts] = field(default_factory=lambda: {"heart_disease": WORKLOAD})
+    nominal_records: dict[str, int] = field(default_factory=lambda: dict(SIZES))
+    jobs: tuple[PastJob, ...] = ()
+    approval: ApprovalState | None = None
+    now: float = NOW
 
     def request(self) -> JobRequest:
         envelope = JobEnvelope(
@@ -85,9 +111,12 @@ class Case:
             config=DECLARATIONS.sites[SITE],
             account=self.account,
             nonce_seen=self.nonce_seen,
-            now_unix_seconds=NOW,
+            now_unix_seconds=self.now,
             workloads=self.workloads,
             version="0.1.0",
+            nominal_records=self.nominal_records,
+            history=History(self.jobs),
+            approval=self.approval,
         )
 
     def plan(self) -> JobPlan:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -10,41 +11,78 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from almoner.admission.lattice import Loosening, loosenings, verify_tightens
+from almoner.admission.lattice import Loosening, loosenings, policy_bounds, verify_tightens
 from almoner.errors import PolicyViolation
 from almoner.schema.declarations import Declarations
-from almoner.schema.policy import Allow, ConsortiumPolicy, Limits, Require, SitePolicy
+from almoner.schema.policy import (
+    Allow,
+    ConsortiumPolicy,
+    Limits,
+    ManualApproval,
+    Pause,
+    Quotas,
+    Require,
+    SitePolicy,
+)
 
 NAMES = st.from_regex(r"\A[a-z][a-z0-9_-]{0,8}\Z")
 PROTECTIONS = ("plain", "he", "secagg", "robust")
+DIGESTS = tuple(letter * 64 for letter in "abc")
+FEW_NAMES = st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple)
+FEW_DIGESTS = st.lists(st.sampled_from(DIGESTS), min_size=1, max_size=2, unique=True).map(tuple)
+LAST_DAY = date(2027, 12, 31)
+NAMED = "a@b.example"
+WINDOW = {"days": ("mon", "wed"), "from_hour": 8, "to_hour": 18}
 
-FLOORS = st.builds(
-    lambda cap, delta, job, noise, q, rounds, subs, studies, workloads, sites, kinds, release: {
+
+@st.composite
+def floors(draw: st.DrawFn) -> "Fields":
+    """Draw a floor in which every field is set, with room on both sides of it."""
+    roles = draw(st.dictionaries(NAMES, FEW_NAMES, min_size=1, max_size=3))
+    studies, workloads = draw(FEW_NAMES), draw(FEW_NAMES)
+    share, count = st.floats(0.01, 0.99), st.integers(1, 99)
+    submitters = [{"role": role, "orgs": orgs, "users": None} for role, orgs in roles.items()]
+    submitters[0]["users"] = draw(st.sampled_from([None, (NAMED,)]))
+    return {
         "schema_version": 1,
         "consortium": "c",
-        "accounts": {"max_epsilon_cap": cap, "max_delta": delta},
-        "limits": {"epsilon_per_job": job, "min_noise_multiplier": noise, "max_sampling_prob": q, "max_rounds": rounds},
-        "allow": {
-            "submitters": tuple({"role": role, "orgs": tuple(orgs)} for role, orgs in subs.items()),
-            "studies": tuple(studies),
-            "workloads": tuple(workloads),
+        "accounts": {"max_epsilon_cap": draw(st.floats(1e-6, 99)), "max_delta": draw(st.floats(1e-12, 0.09))},
+        "limits": {
+            "epsilon_per_job": draw(st.floats(1e-6, 99)),
+            "min_noise_multiplier": draw(st.floats(1e-3, 999)),
+            "max_sampling_prob": draw(st.floats(1e-6, 0.99)),
+            "max_rounds": draw(st.integers(1, 9_999)),
         },
-        "require": {"min_sites": sites, "protection": tuple(kinds)},
-        "release_final_model": release,
-    },
-    st.floats(1e-6, 99),
-    st.floats(1e-12, 0.09),
-    st.floats(1e-6, 99),
-    st.floats(1e-3, 999),
-    st.floats(1e-6, 0.99),
-    st.integers(1, 9_999),
-    st.dictionaries(NAMES, st.lists(NAMES, min_size=1, max_size=3, unique=True), min_size=1, max_size=3),
-    st.lists(NAMES, max_size=3, unique=True),
-    st.lists(NAMES, max_size=3, unique=True),
-    st.integers(2, 50),
-    st.lists(st.sampled_from(PROTECTIONS[:3]), min_size=1, max_size=3, unique=True),
-    st.booleans(),
-)
+        "quotas": {
+            "budget_share_per_month": draw(share),
+            "budget_share_per_study": draw(share),
+            "budget_share_per_submitter": draw(share),
+            "jobs_per_day_per_study": draw(count),
+            "jobs_per_day_per_submitter": draw(count),
+            "pause": {"after_dead_jobs": draw(count), "days": draw(st.integers(2, 99))},
+        },
+        "allow": {
+            "submitters": tuple(submitters),
+            "studies": studies,
+            "workloads": workloads,
+            "purposes": ({"study": studies[0], "purpose": draw(st.sampled_from([None, "x"])), "until": LAST_DAY},),
+            "workload_digests": {workloads[0]: draw(FEW_DIGESTS)},
+            "initial_weights": {workloads[0]: draw(FEW_DIGESTS)},
+            "releases": draw(st.sampled_from([(), ("accuracy",)])),
+            "windows": (WINDOW,),
+        },
+        "require": {
+            "min_sites": draw(st.integers(2, 50)),
+            "protection": tuple(draw(st.sets(st.sampled_from(PROTECTIONS[:3]), min_size=1))),
+            "min_nominal_records": draw(st.integers(2, 99)),
+            "trust_models": ("semi_honest_server",),
+            "manual_approval": {"roles": draw(FEW_NAMES), "max_days": draw(st.integers(1, 365))},
+        },
+        "release_final_model": draw(st.booleans()),
+    }
+
+
+FLOORS = floors()
 
 Fields = dict[str, Any]
 
@@ -58,7 +96,7 @@ def equal_policy(floor: Fields) -> Fields:
         "epsilon_cap": floor["accounts"]["max_epsilon_cap"],
         "delta": floor["accounts"]["max_delta"],
     }
-    shared = {name: floor[name] for name in ("limits", "allow", "require", "release_final_model")}
+    shared = {name: floor[name] for name in ("limits", "quotas", "allow", "require", "release_final_model")}
     return {"schema_version": 1, "site": "s", "extends": "consortium", "accounts": (account,), **shared}
 
 
@@ -78,8 +116,24 @@ def less(value: float) -> float:
     return value - 1 if isinstance(value, int) else math.nextafter(value, 0)
 
 
+def drop(value: Any) -> None:
+    """Leave a field out, which is as loose as can be."""
+
+
 def one_more_submitter(rules: tuple[Fields, ...]) -> tuple[Fields, ...]:
-    return (*rules, {"role": rules[0]["role"], "orgs": ("zz-another-org",)})
+    return (*rules, {**rules[0], "orgs": ("zz-another-org",)})
+
+
+def one_more_digest(pins: Fields) -> Fields:
+    return {name: (*digests, "d" * 64) for name, digests in pins.items()}
+
+
+def a_day_more(grants: tuple[Fields, ...]) -> tuple[Fields, ...]:
+    return tuple({**grant, "until": grant["until"] + timedelta(days=1)} for grant in grants)
+
+
+def an_hour_more(windows: tuple[Fields, ...]) -> tuple[Fields, ...]:
+    return tuple({**window, "to_hour": window["to_hour"] + 1} for window in windows)
 
 
 LOOSEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
@@ -89,13 +143,35 @@ LOOSEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "limits.min_noise_multiplier": ("limits.min_noise_multiplier", less),
     "limits.max_sampling_prob": ("limits.max_sampling_prob", more),
     "limits.max_rounds": ("limits.max_rounds", more),
+    "quotas.budget_share_per_month": ("quotas.budget_share_per_month", more),
+    "quotas.budget_share_per_study": ("quotas.budget_share_per_study", more),
+    "quotas.budget_share_per_submitter": ("quotas.budget_share_per_submitter", more),
+    "quotas.jobs_per_day_per_study": ("quotas.jobs_per_day_per_study", more),
+    "quotas.jobs_per_day_per_submitter": ("quotas.jobs_per_day_per_submitter", more),
+    "quotas.pause.after_dead_jobs": ("quotas.pause.after_dead_jobs", more),
+    "quotas.pause.days": ("quotas.pause.days", less),
     "allow.submitters": ("allow.submitters", one_more_submitter),
     "allow.studies": ("allow.studies", lambda names: (*names, "zz-another")),
     "allow.workloads": ("allow.workloads", lambda names: (*names, "zz-another")),
+    "allow.purposes": ("allow.purposes", a_day_more),
+    "allow.workload_digests": ("allow.workload_digests", one_more_digest),
+    "allow.initial_weights": ("allow.initial_weights", one_more_digest),
+    "allow.windows": ("allow.windows", an_hour_more),
     "require.min_sites": ("require.min_sites", less),
     "require.protection": ("require.protection", lambda kinds: (*kinds, "robust")),
+    "require.min_nominal_records": ("require.min_nominal_records", less),
+    "require.trust_models": ("require.trust_models", lambda models: (*models, "trusted_server")),
+    "require.manual_approval.roles": ("require.manual_approval.roles", lambda names: (*names, "zz-another")),
+    "require.manual_approval.max_days": ("require.manual_approval.max_days", more),
 }
 """By the name that the loosening must carry: where, and by the least step that there is."""
+
+LEFT_OUT = sorted(
+    [name for name in LOOSEN if name.startswith("quotas.") and "pause" not in name]
+    + ["allow.purposes", "allow.workload_digests", "allow.initial_weights", "allow.releases", "allow.windows"]
+    + ["require.min_nominal_records", "require.trust_models"]
+)
+"""Fields that a policy may leave out, each compared under its own name."""
 
 TIGHTEN: dict[str, Callable[[Any], Any]] = {
     "accounts.0.epsilon_cap": lambda value: max(1e-6, less(value)),
@@ -104,11 +180,27 @@ TIGHTEN: dict[str, Callable[[Any], Any]] = {
     "limits.min_noise_multiplier": more,
     "limits.max_sampling_prob": less,
     "limits.max_rounds": lambda value: max(1, value - 1),
-    "allow.submitters": lambda rules: rules[:1],
-    "allow.studies": lambda names: names[1:],
-    "allow.workloads": lambda names: names[1:],
+    "quotas.budget_share_per_month": less,
+    "quotas.budget_share_per_study": less,
+    "quotas.budget_share_per_submitter": less,
+    "quotas.jobs_per_day_per_study": lambda value: max(1, value - 1),
+    "quotas.jobs_per_day_per_submitter": lambda value: max(1, value - 1),
+    "quotas.pause.after_dead_jobs": lambda value: max(1, value - 1),
+    "quotas.pause.days": more,
+    "allow.submitters": lambda rules: ({**rules[0], "users": (NAMED,)},),
+    "allow.studies": lambda names: names[:1],
+    "allow.workloads": lambda names: names[:1],
+    "allow.purposes": lambda grants: ({**grants[0], "purpose": "x", "until": grants[0]["until"] - timedelta(days=1)},),
+    "allow.workload_digests": lambda pins: {name: digests[:1] for name, digests in pins.items()},
+    "allow.initial_weights": lambda pins: {name: digests[:1] for name, digests in pins.items()},
+    "allow.releases": lambda kinds: (),
+    "allow.windows": lambda windows: ({**windows[0], "days": ("wed",), "from_hour": 9},),
     "require.min_sites": lambda value: min(50, value + 1),
     "require.protection": lambda kinds: kinds[:1],
+    "require.min_nominal_records": more,
+    "require.trust_models": lambda models: models[:1],
+    "require.manual_approval.roles": lambda names: names[:1],
+    "require.manual_approval.max_days": lambda value: max(1, value - 1),
     "release_final_model": lambda value: False,
 }
 
@@ -151,16 +243,50 @@ def test_all_loosenings_are_found_together(floor: Fields, names: set[str]) -> No
     assert sorted(found(policy, floor)) == sorted(names)
 
 
+@given(FLOORS, st.sampled_from(LEFT_OUT))
+def test_leaving_a_field_out_is_a_loosening_where_the_floor_has_it(floor: Fields, name: str) -> None:
+    assert found(put(equal_policy(floor), name, drop), floor) == [name]
+
+
+@given(FLOORS, st.sampled_from(LEFT_OUT))
+def test_a_restriction_that_the_floor_does_not_have_is_none(floor: Fields, name: str) -> None:
+    assert found(equal_policy(floor), put(floor, name, drop)) == []
+
+
+@given(FLOORS, st.sampled_from(["quotas.pause", "require.manual_approval"]))
+def test_leaving_a_block_out_is_named_by_its_fields(floor: Fields, name: str) -> None:
+    fields = [field for field in LOOSEN if field.startswith(name)]
+    assert found(put(equal_policy(floor), name, drop), floor) == fields
+    assert found(equal_policy(floor), put(floor, name, drop)) == []
+
+
+@given(FLOORS)
+def test_more_releases_are_a_loosening(floor: Fields) -> None:
+    policy = put(equal_policy(floor), "allow.releases", lambda kinds: ("accuracy",))
+    assert found(policy, put(floor, "allow.releases", lambda kinds: ())) == ["allow.releases"]
+
+
+@given(FLOORS)
+def test_all_users_where_the_floor_names_one_are_a_loosening(floor: Fields) -> None:
+    everybody = put(floor, "allow.submitters", lambda rules: ({**rules[0], "users": None},))
+    one = put(floor, "allow.submitters", lambda rules: ({**rules[0], "users": (NAMED,)},))
+    assert found(equal_policy(everybody), one) == ["allow.submitters"]
+    assert found(equal_policy(one), everybody) == []
+
+
 def test_every_field_of_a_policy_can_be_loosened_and_tightened_in_these_tests() -> None:
-    def leaves(prefix: str, model: type[BaseModel]) -> set[str]:
-        return {f"{prefix}.{name}" for name in model.model_fields}
+    def leaves(prefix: str, model: type[BaseModel], *blocks: str) -> set[str]:
+        return {f"{prefix}.{name}" for name in model.model_fields if name not in blocks}
 
     fields = {"release_final_model", "accounts.0.epsilon_cap", "accounts.0.delta"}
-    fields |= leaves("limits", Limits) | leaves("allow", Allow) | leaves("require", Require)
+    fields |= leaves("limits", Limits) | leaves("allow", Allow) | leaves("require", Require, "manual_approval")
+    fields |= leaves("quotas", Quotas, "pause") | leaves("quotas.pause", Pause)
+    fields |= leaves("require.manual_approval", ManualApproval)
     assert set(TIGHTEN) == fields
-    assert set(LOOSEN) | {"release_final_model"} == fields
+    assert set(LOOSEN) | {"release_final_model", "allow.releases"} == fields
+    assert set(policy_bounds(DECLARATIONS.floor)) == fields
     assert set(SitePolicy.model_fields) == {
-        "schema_version", "site", "extends", "accounts", "limits", "allow", "require", "release_final_model",
+        "schema_version", "site", "extends", "accounts", "limits", "quotas", "allow", "require", "release_final_model",
     }  # fmt: skip
 
 

@@ -17,6 +17,10 @@ WITH_JSON = {
     ("ledger", "report"),
     ("ledger", "show"),
     ("ledger", "verify"),
+    ("policy", "diff"),
+    ("policy", "explain"),
+    ("policy", "test"),
+    ("policy", "workloads"),
     ("status",),
 }
 

@@ -6,6 +6,7 @@ import pytest
 from nvflare.private.admin_defs import Message
 from nvflare.private.defs import RequestHeader
 
+from almoner.flare import deploy_processor
 from almoner.flare.deploy_processor import MAX_ZIP_BYTES, UNUSABLE, BoundedDeployProcessor
 from almoner.flare.deployer import CANNOT_DECIDE, PolicyAppDeployer
 
@@ -27,6 +28,12 @@ class Engine:
     def deploy_app(self, **what: Any) -> str:
         self.deployed.append(what)
         return self.refusal
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let answers leave soon."""
+    monkeypatch.setattr(deploy_processor, "DECISION_SECONDS", 0.01)
 
 
 def ask(engine: Engine, body: object = b"zip", **headers: object) -> Message:
@@ -70,3 +77,34 @@ def test_site_without_our_deployer_refuses_everything(deployer: object) -> None:
     engine = Engine(deployer)
     assert ask(engine).body == CANNOT_DECIDE
     assert engine.deployed == []
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("taken", "leaves"), [(0.0, 2.0), (0.001, 2.0), (1.9, 2.0), (2.0, 2.0), (2.1, 4.0)])
+def test_an_answer_leaves_at_a_whole_multiple_of_the_deadline(
+    taken: float, leaves: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(deploy_processor, "time", clock)
+    monkeypatch.setattr(deploy_processor, "DECISION_SECONDS", 2.0)
+
+    class Busy(Engine):
+        def deploy_app(self, **what: Any) -> str:
+            clock.sleep(taken)
+            return super().deploy_app(**what)
+
+    ask(Busy(PolicyAppDeployer(), "refused"))
+    assert clock.now - 100.0 == pytest.approx(leaves)

@@ -1,11 +1,27 @@
 """Policies and site configurations: every bound is checked, and no path leaves the site's folder."""
 
+from datetime import date
+
 import pytest
 from pydantic import BaseModel
 from schema_cases import SITE_CONFIG, SITE_POLICY, edit, line_of, refusal
 
 from almoner.schema.documents import parse_document
-from almoner.schema.policy import Account, AccountFloor, Allow, ConsortiumPolicy, Limits, Require, SitePolicy
+from almoner.schema.policy import (
+    Account,
+    AccountFloor,
+    Allow,
+    ConsortiumPolicy,
+    Limits,
+    ManualApproval,
+    Pause,
+    PurposeGrant,
+    Quotas,
+    Require,
+    SitePolicy,
+    SubmitterRule,
+    Window,
+)
 from almoner.schema.site import DatasetConfig, SiteConfig
 
 NUMBERS = {
@@ -18,11 +34,27 @@ NUMBERS = {
 }
 
 
-def test_no_field_of_a_policy_has_a_default() -> None:
+OPTIONAL = {
+    Quotas: set(Quotas.model_fields),
+    SubmitterRule: {"users"},
+    PurposeGrant: {"purpose", "until"},
+    Allow: {"purposes", "workload_digests", "initial_weights", "releases", "windows"},
+    Require: {"min_nominal_records", "trust_models", "manual_approval"},
+    ConsortiumPolicy: {"quotas"},
+    SitePolicy: {"quotas"},
+}
+"""Fields that may be left out; each is a restriction that is then not there."""
+
+
+def test_only_restrictions_beside_the_privacy_parameters_may_be_left_out() -> None:
     models: tuple[type[BaseModel], ...] = (
-        Account, AccountFloor, Allow, ConsortiumPolicy, Limits, Require, SitePolicy, SiteConfig, DatasetConfig,
+        Account, AccountFloor, Allow, ConsortiumPolicy, Limits, ManualApproval, Pause, PurposeGrant, Quotas, Require,
+        SitePolicy, SubmitterRule, Window, SiteConfig, DatasetConfig,
     )  # fmt: skip
-    assert all(field.is_required() for model in models for field in model.model_fields.values())
+    for model in models:
+        left_out = {name for name, field in model.model_fields.items() if not field.is_required()}
+        assert left_out == OPTIONAL.get(model, set()), model
+        assert {model.model_fields[name].default for name in left_out} <= {None, Quotas()}
 
 
 @pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "-1", "0", "true", "null", "'1'"])
@@ -50,11 +82,56 @@ def test_impossible_numbers(line: str, value: str) -> None:
             "accounts.0.neighboring_relation",
         ),
         ("max_rounds: 50", "max_rounds: 50\n  max_round: 9", "limits.max_round"),
+        ("studies: [cardiology]", "studies: [cardiology]\n  purposes: []", "allow.purposes"),
+        ("studies: [cardiology]", "studies: [cardiology]\n  windows: []", "allow.windows"),
+        ("min_sites: 3,", "min_nominal_records: 0, min_sites: 3,", "require.min_nominal_records"),
+        ("min_sites: 3,", "trust_models: [nobody], min_sites: 3,", "require.trust_models.0"),
     ],
 )
 def test_other_faults(old: str, new: str, field: str) -> None:
     text = edit(SITE_POLICY, old, new)
     assert refusal(text, SitePolicy).startswith(f"f.yaml:{line_of(text, new.splitlines()[-1].strip())}: {field}: ")
+
+
+@pytest.mark.parametrize(
+    ("block", "problem"),
+    [
+        ("quotas: {budget_share_per_month: 0}", "quotas.budget_share_per_month: "),
+        ("quotas: {budget_share_per_study: 1.01}", "quotas.budget_share_per_study: "),
+        ("quotas: {jobs_per_day_per_study: 0}", "quotas.jobs_per_day_per_study: "),
+        ("quotas: {jobs_per_day: 3}", "quotas.jobs_per_day: "),
+        ("quotas: {pause: {after_dead_jobs: 3}}", "quotas.pause.days: "),
+    ],
+)
+def test_faults_of_quotas(block: str, problem: str) -> None:
+    text = edit(SITE_POLICY, "release_final_model: true\n", f"release_final_model: true\n{block}\n")
+    assert refusal(text, SitePolicy).startswith(f"f.yaml:{line_of(text, block)}: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("windows: [{days: [mon], from_hour: 18, to_hour: 8}]", "to_hour: 8 is not after from_hour 18"),
+        ("windows: [{days: [monday], from_hour: 8, to_hour: 9}]", "Input should be 'mon'"),
+        ("purposes: [{study: oncology}]", "purposes: oncology is not in studies"),
+        ("purposes: [{study: cardiology, until: 2027-02-30}]", "valid date"),
+        ("purposes: [{study: cardiology, until: tomorrow}]", "valid date"),
+        (f"workload_digests: {{other: ['{'a' * 64}']}}", "workload_digests: other is not in workloads"),
+        ("initial_weights: {heart_disease: [abc]}", "should match pattern"),
+        ("initial_weights: {heart_disease: []}", "at least 1 item"),
+    ],
+)
+def test_faults_of_what_is_allowed(line: str, problem: str) -> None:
+    text = edit(SITE_POLICY, "  studies: [cardiology]\n", f"  studies: [cardiology]\n  {line}\n")
+    assert problem in refusal(text, SitePolicy)
+
+
+def test_a_day_is_read_as_a_day() -> None:
+    line = "  purposes: [{study: cardiology, until: 2027-12-31}]"
+    text = edit(SITE_POLICY, "  studies: [cardiology]\n", f"  studies: [cardiology]\n{line}\n")
+    assert parse_document(text, SitePolicy, "f").allow.purposes == (
+        PurposeGrant(study="cardiology", until=date(2027, 12, 31)),
+    )
 
 
 def test_a_site_has_exactly_one_account() -> None:

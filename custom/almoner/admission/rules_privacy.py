@@ -1,0 +1,81 @@
+"""Rules about one job's privacy: unit, δ, ε, noise, sampling, length, company, protection."""
+
+from almoner.admission.rule import UNSET, Question, Verdict, broken, holds, listed
+from almoner.schema.decision import show_epsilon
+
+
+def account_unit(asked: Question) -> Verdict:
+    """The unit must be the account's."""
+    unit, has = asked.spec.privacy.unit, asked.site.policy.account.privacy_unit
+    found = f"unit is {unit}, the account's is {has}"
+    return holds(found) if unit == has else broken(found, "set privacy.unit")
+
+
+def account_delta(asked: Question) -> Verdict:
+    """The job's δ may not be above the account's."""
+    delta, has = asked.spec.privacy.target_delta, asked.site.policy.account.delta
+    if delta > has:
+        return broken(f"δ={delta:g} is above the account's {has:g}", "lower privacy.target_delta")
+    return holds(f"δ={delta:g}, the account's is {has:g}")
+
+
+def epsilon_per_job(asked: Question) -> Verdict:
+    """One job's ε, training and releases together, may not be too large."""
+    epsilon, most = asked.cost.job_epsilon, asked.site.policy.limits.epsilon_per_job
+    if epsilon > most:
+        remedy = "lower target_epsilon" if asked.spec.rounds else "lower the release's epsilon"
+        return broken(f"the job's ε={show_epsilon(epsilon)} is above {show_epsilon(most)}", remedy)
+    return holds(f"the job's ε={show_epsilon(epsilon)}, at most {show_epsilon(most)}")
+
+
+def min_noise(asked: Question) -> Verdict:
+    """Training may not be too quiet."""
+    noise, least = asked.cost.noise_multiplier, asked.site.policy.limits.min_noise_multiplier
+    if not asked.spec.rounds:
+        return Verdict("unset", "the job does not train")
+    if noise < least:
+        return broken(
+            f"noise multiplier {noise:.3f} is below {least:.3f}", "lower target_epsilon, or ask for more rounds"
+        )
+    return holds(f"noise multiplier {noise:.3f}, at least {least:.3f}")
+
+
+def sampling(asked: Question) -> Verdict:
+    """A step may not take too many units."""
+    prob, most = asked.spec.privacy.sampling_prob, asked.site.policy.limits.max_sampling_prob
+    if prob > most:
+        return broken(f"sampling_prob {prob:g} is above {most:g}", "lower privacy.sampling_prob")
+    return holds(f"sampling_prob {prob:g}, at most {most:g}")
+
+
+def max_rounds(asked: Question) -> Verdict:
+    """A job may not be too long."""
+    rounds, most = asked.spec.rounds, asked.site.policy.limits.max_rounds
+    if rounds > most:
+        return broken(f"{rounds} rounds are more than {most}", "lower rounds")
+    return holds(f"{rounds} rounds, at most {most}")
+
+
+def min_sites(asked: Question) -> Verdict:
+    """A round needs enough contributors."""
+    sites, least = asked.spec.min_sites, asked.site.policy.require.min_sites
+    if sites < least:
+        return broken(f"min_sites {sites} is below {least}", f"set min_sites to at least {least}")
+    return holds(f"min_sites {sites}, at least {least}")
+
+
+def protection(asked: Question) -> Verdict:
+    """Updates must be protected in a way that the policy accepts."""
+    kind, accepted = asked.spec.aggregation.kind, asked.site.policy.require.protection
+    if kind in accepted:
+        return holds(f"{kind} is in {listed(accepted)}")
+    return broken(f"{kind} is not in {listed(accepted)}", "set aggregation.kind")
+
+
+def trust_model(asked: Question) -> Verdict:
+    """The job may not ask the site to trust the server more than the policy does."""
+    model, accepted = asked.spec.trust_model, asked.site.policy.require.trust_models
+    if accepted is None:
+        return UNSET
+    found = f"{asked.spec.aggregation.kind} takes a {model}; accepted are {listed(accepted)}"
+    return holds(found) if model in accepted else broken(found, "set aggregation.kind")

@@ -1,0 +1,126 @@
+"""Rules about the task: study, purpose, workload, data set, releases."""
+
+from datetime import UTC, datetime
+
+from almoner.admission.grid import job_grid
+from almoner.admission.rule import UNSET, Question, Verdict, broken, holds, listed
+from almoner.errors import PolicyViolation
+from almoner.schema.policy import Pins
+
+
+def studies(asked: Question) -> Verdict:
+    """The study must be admitted."""
+    study, allowed = asked.spec.study, asked.site.policy.allow.studies
+    if study in allowed:
+        return holds(f"{study} is in {listed(allowed)}")
+    return broken(f"{study} is not in {listed(allowed)}")
+
+
+def purposes(asked: Question) -> Verdict:
+    """Study and purpose must be one of those that the policy lists, and not be over."""
+    spec, allowed = asked.spec, asked.site.policy.allow.purposes
+    if allowed is None:
+        return UNSET
+    today = datetime.fromtimestamp(asked.site.now_unix_seconds, UTC).date()
+    fitting = [grant for grant in allowed if grant.study == spec.study and grant.purpose in (None, spec.purpose)]
+    if not fitting:
+        known = listed(f"'{grant.purpose or 'any'}'" for grant in allowed if grant.study == spec.study)
+        return broken(f"'{spec.purpose}' is no purpose of {spec.study} here; there are {known}", "set purpose")
+    ends = [grant.until for grant in fitting]
+    if None in ends:
+        return holds(f"'{spec.purpose}' of {spec.study}, without an end")
+    last = max(end for end in ends if end is not None)
+    found = f"'{spec.purpose}' of {spec.study}, until {last}"
+    return holds(found) if today <= last else broken(f"{found}; today is {today}")
+
+
+def workload_known(asked: Question) -> Verdict:
+    """The workload must be installed here."""
+    name, known = asked.spec.workload, listed(sorted(asked.site.workloads))
+    if name in asked.site.workloads:
+        return holds(f"{name} is installed")
+    return broken(f"{name} is not installed; there are {known}", "set workload")
+
+
+def workloads(asked: Question) -> Verdict:
+    """The workload must be admitted."""
+    name, allowed = asked.spec.workload, asked.site.policy.allow.workloads
+    if name not in asked.site.workloads:
+        return Verdict("unset", "not installed")
+    if name in allowed:
+        return holds(f"{name} is in {listed(allowed)}")
+    return broken(f"{name} is not in {listed(allowed)}", "set workload")
+
+
+def _pinned(asked: Question, pins: Pins | None, what: str, found: str | None) -> Verdict:
+    """Compare a digest of the installed workload with those that the policy pins."""
+    name = asked.spec.workload
+    if pins is None or name not in pins or found is None:
+        return UNSET
+    text = f"{what} of {name} is {found[:16]}; pinned {'is' if len(pins[name]) == 1 else 'are'} "
+    text += listed(pin[:16] for pin in pins[name])
+    return holds(text) if found in pins[name] else broken(text)
+
+
+def workload_digest(asked: Question) -> Verdict:
+    """The installed workload must be a version that the policy pins."""
+    facts = asked.site.workloads.get(asked.spec.workload)
+    return _pinned(asked, asked.site.policy.allow.workload_digests, "the code", facts.digest if facts else None)
+
+
+def initial_weights(asked: Question) -> Verdict:
+    """Training must start from weights that the policy pins; they come from the site's own code."""
+    facts = asked.site.workloads.get(asked.spec.workload)
+    found = facts.initial_weights if facts else None
+    return _pinned(asked, asked.site.policy.allow.initial_weights, "the first weights", found)
+
+
+def dataset_known(asked: Question) -> Verdict:
+    """The data set must be configured here."""
+    name, known = asked.spec.dataset, listed(sorted(asked.site.config.datasets))
+    if name in asked.site.config.datasets:
+        return holds(f"{name} is configured")
+    return broken(f"{name} is not a data set here; there are {known}", "set dataset")
+
+
+def dataset_sizes(asked: Question) -> Verdict:
+    """The roster must say how large the data set is at each site of the job."""
+    missing = sorted(set(asked.request.envelope.sites) - set(asked.site.nominal_records))
+    if missing:
+        return broken(f"the roster has no size of {asked.spec.dataset} at {listed(missing)}", "leave them out")
+    return holds(f"the roster has its size at all {len(asked.request.envelope.sites)} sites")
+
+
+def min_nominal_records(asked: Question) -> Verdict:
+    """The site's data set must be declared to be large enough."""
+    least, dataset = asked.site.policy.require.min_nominal_records, asked.site.config.datasets.get(asked.spec.dataset)
+    if least is None or dataset is None:
+        return UNSET
+    found = f"{dataset.nominal_records} records are declared, at least {least} are needed"
+    return holds(found) if dataset.nominal_records >= least else broken(found)
+
+
+def grid(asked: Question) -> Verdict:
+    """One round's update with its noise must fit the integers that are sent."""
+    facts = asked.site.workloads.get(asked.spec.workload)
+    sizes = [asked.site.nominal_records.get(site) for site in asked.request.envelope.sites]
+    known = [size for size in sizes if size is not None]
+    if facts is None or not known or not asked.spec.rounds:
+        return Verdict("unset", "nothing to send")
+    try:
+        found = job_grid(asked.spec, asked.cost.noise_multiplier, max(known), facts.dimension)
+    except PolicyViolation as error:
+        finding, _, remedy = str(error).partition(" → ")
+        return broken(finding.removeprefix("update grid: "), remedy)
+    return holds(f"fits ±{found.limit} in steps of {found.step:g}")
+
+
+def releases(asked: Question) -> Verdict:
+    """Nothing may be released besides the model but what the policy lists."""
+    allowed, wanted = asked.site.policy.allow.releases, [release.kind for release in asked.spec.releases]
+    if allowed is None:
+        return UNSET
+    strays = [kind for kind in wanted if kind not in allowed]
+    if strays:
+        return broken(f"{', '.join(strays)} is not in {listed(allowed)}", "leave it out of releases")
+    return holds(f"{listed(wanted)} of {listed(allowed)}")

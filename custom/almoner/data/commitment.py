@@ -1,0 +1,92 @@
+"""Salted commitments to a site's data files: which data a decision was about, told to nobody else.
+
+A plain digest would confirm a record to whoever knows all the others. The salt is 32 random bytes in a file of
+mode 600 that never leaves the site's folder. Files are read when the site commits to them, never when a job
+asks: then the file's size and time of change are compared with those at the commitment, and it is not opened.
+"""
+
+import hashlib
+import hmac
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from almoner.data.atomic import write_atomically
+from almoner.errors import DataError
+from almoner.schema.base import Digest, Document, Model, Name, canonical_json
+from almoner.schema.documents import load_document
+
+SALT_FILE = "dataset.salt"
+COMMITMENTS_FILE = "datasets.json"
+SALT_BYTES = 32
+_CHUNK_BYTES = 1 << 20
+
+
+class Commitment(Model):
+    """A commitment, with what shows that the file was touched since."""
+
+    commitment: Digest
+    size_bytes: Annotated[int, Field(ge=0)]
+    modified_ns: int
+
+
+class Commitments(Document):
+    """The file beside the ledger that holds a site's commitments, by data set."""
+
+    datasets: dict[Name, Commitment]
+
+
+def _salt(folder: Path) -> bytes:
+    """Return the site's salt; the first call makes it."""
+    path = folder / SALT_FILE
+    if not path.exists():
+        write_atomically(path, secrets.token_bytes(SALT_BYTES))
+    salt = path.read_bytes()
+    if len(salt) != SALT_BYTES or path.stat().st_mode & 0o077:
+        raise DataError(f"{path}: damaged, or open to other users → chmod 600, or restore it from the backup")
+    return salt
+
+
+def _commit(salt: bytes, path: Path) -> Commitment:
+    """Read a file and commit to its bytes."""
+    mac = hmac.new(salt, digestmod=hashlib.sha256)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                mac.update(chunk)
+        stat = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror} → correct the site's configuration") from None
+    return Commitment(commitment=mac.hexdigest(), size_bytes=stat.st_size, modified_ns=stat.st_mtime_ns)
+
+
+def commit_datasets(folder: Path, files: dict[str, Path]) -> Commitments:
+    """Commit to data files; with one salt, equal bytes have equal commitments.
+
+    Args:
+        folder: the folder of the site's ledger, where salt and commitments are kept.
+        files: each data set's file.
+
+    Raises:
+        DataError: a file cannot be read, or the salt is open to others.
+    """
+    salt = _salt(folder)
+    made = Commitments(schema_version=1, datasets={name: _commit(salt, path) for name, path in files.items()})
+    write_atomically(folder / COMMITMENTS_FILE, canonical_json(made) + b"\n")
+    return made
+
+
+def recorded_commitment(folder: Path, name: str, path: Path) -> str:
+    """Return the commitment to a data set, "" if there is none or the file was touched since; opens no data.
+
+    Raises:
+        DocumentError: the file of commitments is damaged.
+    """
+    if not (folder / COMMITMENTS_FILE).exists() or not path.exists():
+        return ""
+    found = load_document(folder / COMMITMENTS_FILE, Commitments).datasets.get(name)
+    stat = path.stat()
+    same = found is not None and (found.size_bytes, found.modified_ns) == (stat.st_size, stat.st_mtime_ns)
+    return found.commitment if found is not None and same else ""

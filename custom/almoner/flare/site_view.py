@@ -1,0 +1,43 @@
+"""What a site decides from: its declarations, its ledger and its clock, put together for the rules."""
+
+import time
+
+from almoner import __version__
+from almoner.admission.history import History
+from almoner.admission.request import SiteView, WorkloadFacts
+from almoner.flare.approval_files import read_approval
+from almoner.flare.site_files import SiteFiles
+from almoner.privacy.ledger import Ledger
+from almoner.schema.approval import job_digest
+from almoner.schema.job import JobEnvelope
+from almoner.workloads.registry import WORKLOADS, workload_digest
+
+
+def installed_workloads() -> dict[str, WorkloadFacts]:
+    """Return what is known of every installed workload; none is imported."""
+    return {
+        name: WorkloadFacts(workload_digest(name), known.initial_weights, known.dimension)
+        for name, known in WORKLOADS.items()
+    }
+
+
+def site_view(site: SiteFiles, ledger: Ledger, history: History, envelope: JobEnvelope | None) -> SiteView:
+    """Return the site as it stands now.
+
+    Args:
+        envelope: the job that is asked about; None if it could not be read.
+    """
+    now = time.time()
+    sizes = {} if envelope is None else site.roster.nominal_records(envelope.spec.dataset)
+    return SiteView(
+        policy=site.policy,
+        config=site.config,
+        account=ledger.account(site.policy.account.population),
+        nonce_seen=envelope is not None and ledger.seen_nonce(envelope.nonce),
+        now_unix_seconds=now,
+        workloads=installed_workloads(),
+        version=__version__,
+        nominal_records=sizes,
+        history=history,
+        approval=None if envelope is None else read_approval(site.policy, site.kit, history, job_digest(envelope), now),
+    )

@@ -1,0 +1,167 @@
+"""The data officer's approval, with kits that FLARE's provisioner made: the way it goes, and the ways around it."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from tests.integration.conftest import make_consortium
+from tests.integration.test_deployer_refusals import Door
+
+from almoner.cli.main import main
+from almoner.errors import PolicyViolation
+from almoner.flare.approval_files import Officer, approval_path, write_approval
+from almoner.flare.provisioning import ProvisionedConsortium
+from almoner.flare.render import new_envelope
+from almoner.flare.site_files import SiteFiles, load_kit
+from almoner.schema.approval import job_digest
+from almoner.schema.job import JobEnvelope, JobSpec
+
+SITE = "hungary"
+OFFICER = "officer@hungary.example"
+
+
+@pytest.fixture(scope="module")
+def consortium(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ProvisionedConsortium:
+    """A consortium in which hungary's officer approves every job."""
+    folder = tmp_path_factory.mktemp("approving")
+    for name in ("provisioning", "policies", "site_configs"):
+        shutil.copytree(root / name, folder / name)
+    policy = folder / "policies" / f"{SITE}.yaml"
+    text = policy.read_text()
+    rule = "require: {manual_approval: {roles: [org_admin], max_days: 30}, "
+    assert text.count("require: {") == 1
+    policy.write_text(text.replace("require: {", rule))
+    (folder / "build").symlink_to(root / "build")
+    return make_consortium(folder, folder / "heart")
+
+
+@pytest.fixture
+def door(consortium: ProvisionedConsortium, tmp_path: Path) -> Door:
+    return Door(consortium, tmp_path)
+
+
+@pytest.fixture
+def site(consortium: ProvisionedConsortium) -> SiteFiles:
+    return load_kit(consortium.site_folder(SITE) / "kit")
+
+
+@pytest.fixture
+def spec(heart_spec: JobSpec, request: pytest.FixtureRequest) -> JobSpec:
+    """A cheap job, another one for each test."""
+    privacy = heart_spec.privacy.model_copy(update={"target_epsilon": 0.05})
+    update = {"privacy": privacy, "releases": (), "purpose": f"for {request.node.name.replace('@', ' at ')}"}
+    return heart_spec.model_copy(update=update)
+
+
+def export(door: Door, spec: JobSpec) -> JobEnvelope:
+    return new_envelope(spec, door.consortium.declarations.consortium.sites)
+
+
+def officer(consortium: ProvisionedConsortium, user: str = OFFICER) -> Officer:
+    kit = consortium.user_kit(user) / "startup"
+    return Officer((kit / "client.key").read_bytes(), (kit / "client.crt").read_bytes())
+
+
+def almoner(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["almoner", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
+
+
+@pytest.mark.threat("T-30")
+def test_refused_then_approved_by_command_then_admitted_once(
+    door: Door,
+    spec: JobSpec,
+    consortium: ProvisionedConsortium,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = door.submit(export(door, spec))
+    about = job_digest(export(door, spec))
+    assert f"require.approval   awaiting approval of digest {about}" in first
+    kit = consortium.user_kit(OFFICER) / "startup"
+    papers = ("--site-folder", consortium.site_folder(SITE), "--key", kit / "client.key", "--cert", kit / "client.crt")
+    assert almoner(monkeypatch, "job", "approve", about, *papers, "--days", 3) == 0
+    shown = capsys.readouterr().out
+    assert f"job heart-disease of lead@cleveland.example, study cardiology: {spec.purpose}" in shown
+    assert f"approved at hungary by {OFFICER}: digest {about}" in shown
+    assert door.submit(export(door, spec)) == ""
+    assert "was used by another job" in door.submit(export(door, spec))
+    with door.ledger() as ledger:
+        kinds = [entry.kind for entry in ledger.entries()]
+        decisions = [json.loads(entry.payload) for entry in ledger.entries() if entry.kind == "decision"]
+        approval = json.loads(next(entry.payload for entry in ledger.entries() if entry.kind == "approval"))
+        ledger.verify()
+    assert kinds.index("approval") > kinds.index("decision")
+    assert decisions[0]["approval_digest"] == ""
+    assert decisions[1]["approval_digest"] == approval["approval_digest"]
+    assert approval["officer"] == OFFICER
+    assert almoner(monkeypatch, "job", "approve", "0" * 64, *papers) == 2
+    assert "never submitted to hungary" in capsys.readouterr().err
+
+
+def test_denied(door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles) -> None:
+    about = job_digest(export(door, spec))
+    write_approval(site, about, False, officer(consortium), 1)
+    assert f"the data officer denied digest {about}" in door.submit(export(door, spec))
+
+
+@pytest.mark.threat("T-30")
+@pytest.mark.parametrize("user", ["officer@cleveland.example", "lead@cleveland.example", "trainee@hungary.example"])
+def test_nobody_else_can_approve(
+    door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles, user: str
+) -> None:
+    about = job_digest(export(door, spec))
+    with pytest.raises(PolicyViolation, match="hungary wants org_admin of its own"):
+        write_approval(site, about, True, officer(consortium, user), 1)
+    assert not approval_path(site.folder, about).exists()
+    assert "awaiting approval" in door.submit(export(door, spec))
+
+
+@pytest.mark.threat("T-30")
+def test_an_older_approval_put_back_after_a_denial(
+    door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles
+) -> None:
+    about = job_digest(export(door, spec))
+    write_approval(site, about, True, officer(consortium), 1)
+    path = approval_path(site.folder, about)
+    kept = path.read_bytes()
+    write_approval(site, about, False, officer(consortium), 1)
+    path.write_bytes(kept)
+    assert "it is not the one that the ledger recorded last" in door.submit(export(door, spec))
+    write_approval(site, about, True, officer(consortium), 1)
+    assert door.submit(export(door, spec)) == ""
+
+
+@pytest.mark.threat("T-30")
+def test_an_approval_moved_to_another_job(
+    door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles
+) -> None:
+    about = job_digest(export(door, spec))
+    write_approval(site, about, True, officer(consortium), 1)
+    greedier = spec.model_copy(update={"privacy": spec.privacy.model_copy(update={"target_epsilon": 0.06})})
+    other = job_digest(export(door, greedier))
+    shutil.copy(approval_path(site.folder, about), approval_path(site.folder, other))
+    assert "it is about another site or job" in door.submit(export(door, greedier))
+    approval_path(site.folder, other).write_text("no paper")
+    assert "the paper cannot be read" in door.submit(export(door, greedier))
+
+
+@pytest.mark.threat("T-33")
+def test_a_job_that_was_never_started_gives_its_budget_and_its_approval_back(
+    door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from almoner.flare import deployer
+
+    write_approval(site, job_digest(export(door, spec)), True, officer(consortium), 1)
+    assert door.submit(export(door, spec)) == ""
+    assert "was used by another job" in door.submit(export(door, spec))
+    monkeypatch.setattr(deployer, "START_SECONDS", 0.0)
+    assert door.submit(export(door, spec)) == ""
+    assert "was used" not in door.submit(export(door, spec).model_copy(update={"expires_unix_seconds": 1}))
+    with door.ledger() as ledger:
+        assert ledger.account(f"{SITE}-cardiology").rdp_spent == 0.0
+        ledger.verify()

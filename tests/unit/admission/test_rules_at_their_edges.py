@@ -1,0 +1,225 @@
+"""The rules about time, history and persons, at the edge on both sides."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from admission_cases import LEAD, NOW, SITE, WORKLOAD, Case, account, past, policy
+
+from almoner.admission.cost import JobCost
+from almoner.admission.request import ApprovalState, Submitter
+from almoner.admission.rule import Question, Verdict
+from almoner.admission.rules import RULES
+from almoner.schema.approval import job_digest
+
+B = account().filter.budget
+
+
+def ask(rule: str, case: Case, charge: float = 0.1 * B) -> Verdict:
+    """Ask one rule about a job with a charge of its own."""
+    question = Question(case.request(), case.site(), JobCost(1.0, 1.0, charge, 1.0, 1.0))
+    return next(found for found in RULES if found.name == rule).check(question)
+
+
+def status(rule: str, case: Case, charge: float = 0.1 * B) -> str:
+    return ask(rule, case, charge).status
+
+
+class TestMonths:
+    CASE = Case(policy=policy(quotas={"budget_share_per_month": 0.25}))
+
+    @pytest.mark.parametrize(
+        ("reserved", "expected"),
+        [(datetime(2027, 1, 1, tzinfo=UTC), "broken"), (datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC), "holds")],
+    )
+    def test_a_month_begins_at_midnight_utc(self, reserved: datetime, expected: str) -> None:
+        job = replace(past(1, 0.2), reserved_unix_seconds=reserved.timestamp())
+        assert status("quota.month", self.CASE.but(jobs=(job,))) == expected
+
+    def test_the_share_is_reached_and_not_passed(self) -> None:
+        case = self.CASE.but(jobs=(past(1, 0.125),))
+        assert status("quota.month", case, 0.125 * B) == "holds"
+        assert status("quota.month", case, 0.126 * B) == "broken"
+
+    def test_the_figures(self) -> None:
+        found = ask("quota.month", self.CASE.but(jobs=(past(1, 0.2),)))
+        assert found.finding == "this month holds 20.0% of the budget, with this job 30.0%; at most 25.0%"
+
+    def test_another_populations_jobs_do_not_count(self) -> None:
+        assert status("quota.month", self.CASE.but(jobs=(past(1, 0.9, population="other"),))) == "holds"
+
+
+@pytest.mark.parametrize(
+    ("rule", "field", "other"),
+    [
+        ("quota.study", "budget_share_per_study", {"study": "oncology"}),
+        ("quota.submitter", "budget_share_per_submitter", {"submitter": "b@cleveland.example"}),
+    ],
+)
+def test_shares_for_life_are_of_one_study_or_person(rule: str, field: str, other: dict[str, str]) -> None:
+    case = Case(policy=policy(quotas={field: 0.25}))
+    assert status(rule, case.but(jobs=(past(900, 0.2),))) == "broken"
+    assert status(rule, case.but(jobs=(past(900, 0.2, **other),))) == "holds"
+    assert status(rule, case.but(jobs=(past(900, 0.2, study=None, submitter=None),))) == "broken"
+
+
+@pytest.mark.parametrize("rule", ["rate.study", "rate.submitter"])
+def test_a_day_has_24_hours(rule: str) -> None:
+    quotas = {"jobs_per_day_per_study": 2, "jobs_per_day_per_submitter": 2}
+    case = Case(policy=policy(quotas=quotas), jobs=(past(0.1), past(0.999)))
+    assert status(rule, case) == "broken"
+    assert status(rule, case.but(jobs=(past(0.1), past(1.0)))) == "holds"
+
+
+@pytest.mark.threat("T-33")
+@pytest.mark.parametrize("rule", ["pause.study", "pause.submitter"])
+class TestPauses:
+    CASE = Case(policy=policy(quotas={"pause": {"after_dead_jobs": 2, "days": 7}}))
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"committed": 20}, "broken"),
+            ({"committed": 0}, "broken"),
+            ({"committed": 21}, "holds"),
+            ({"committed": 0, "started": False}, "holds"),
+            ({"committed": 20, "ended_unix_seconds": None}, "holds"),
+        ],
+    )
+    def test_dead_is_what_started_and_ended_early(self, rule: str, changes: dict[str, Any], expected: str) -> None:
+        jobs = (past(2, **changes), past(1, committed=7))
+        assert status(rule, self.CASE.but(jobs=jobs)) == expected
+
+    def test_the_pause_ends_when_the_oldest_is_old_enough(self, rule: str) -> None:
+        jobs = (past(7, committed=7), past(1, committed=7))
+        ended = jobs[0].ended_unix_seconds or 0.0
+        assert status(rule, self.CASE.but(jobs=jobs)) == "broken"
+        assert status(rule, self.CASE.but(jobs=jobs, now=ended + 7 * 86_400)) == "holds"
+
+    def test_it_says_what_was_charged_for_nothing(self, rule: str) -> None:
+        found = ask(rule, self.CASE.but(jobs=(past(2, committed=20), past(1, committed=7)))).finding
+        assert found.endswith("died within 7 days, 27 steps charged for nothing; 2 make a pause")
+
+
+class TestWindows:
+    @pytest.mark.parametrize(
+        ("window", "expected"),
+        [
+            ({"days": ["fri"], "from_hour": 8, "to_hour": 9}, "holds"),
+            ({"days": ["fri"], "from_hour": 7, "to_hour": 8}, "broken"),
+            ({"days": ["thu", "sat"], "from_hour": 0, "to_hour": 24}, "broken"),
+            ({"days": ["fri"], "from_hour": 0, "to_hour": 24}, "holds"),
+        ],
+    )
+    def test_now_is_friday_at_eight(self, window: dict[str, Any], expected: str) -> None:
+        assert status("allow.windows", Case(policy=policy(allow={"windows": [window]}))) == expected
+
+
+class TestPurposes:
+    HEART = "coronary disease from routine tests"
+
+    @pytest.mark.parametrize(
+        ("grants", "expected"),
+        [
+            ([{"purpose": HEART, "until": "2027-01-15"}], "holds"),
+            ([{"purpose": HEART, "until": "2027-01-14"}], "broken"),
+            ([{"until": "2027-01-15"}], "holds"),
+            ([{"purpose": HEART, "until": "2020-01-01"}, {"purpose": HEART, "until": "2030-01-01"}], "holds"),
+            ([{"purpose": HEART, "until": "2020-01-01"}, {}], "holds"),
+            ([{"purpose": HEART + "."}], "broken"),
+        ],
+    )
+    def test_word_for_word_until_the_end_of_a_day(self, grants: list[dict[str, str]], expected: str) -> None:
+        purposes = [{"study": "cardiology", **grant} for grant in grants]
+        assert status("allow.purposes", Case(policy=policy(allow={"purposes": purposes}))) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "field", "digest"),
+    [
+        ("workload.digest", "workload_digests", WORKLOAD.digest),
+        ("workload.weights", "initial_weights", WORKLOAD.initial_weights),
+    ],
+)
+def test_pins(rule: str, field: str, digest: str) -> None:
+    pinned = Case(policy=policy(allow={field: {"heart_disease": ["c" * 64, digest]}}))
+    assert status(rule, pinned) == "holds"
+    changed = replace(WORKLOAD, digest="d" * 64, initial_weights="d" * 64)
+    assert status(rule, pinned.but(workloads={"heart_disease": changed})) == "broken"
+    assert status(rule, pinned.but(workloads={})) == "unset"
+    assert status(rule, Case()) == "unset"
+
+
+class TestNamedUsers:
+    @staticmethod
+    def case(*rules: dict[str, Any]) -> Case:
+        return Case(policy=policy(allow={"submitters": [{"role": "lead", "orgs": ["cleveland"], **r} for r in rules]}))
+
+    def test_one_line_without_names_admits_all_of_its_role(self) -> None:
+        named, everybody = {"users": ["b@cleveland.example"]}, {}
+        assert status("submitter.user", self.case(named)) == "broken"
+        assert status("submitter.user", self.case(named, everybody)) == "unset"
+        assert status("submitter.user", self.case({"users": [LEAD.name]})) == "holds"
+
+    def test_a_name_alone_does_not_admit(self) -> None:
+        case = self.case({"users": [LEAD.name]}).but(submitter=Submitter(LEAD.name, "hungary", "lead"))
+        assert status("submitter.role", case) == "broken"
+
+
+class TestApproval:
+    CASE = Case(policy=policy(require={"manual_approval": {"roles": ["org_admin"], "max_days": 30}}))
+    GOOD = ApprovalState("", True, int(NOW), "e" * 64)
+
+    def test_awaiting_names_the_digest_that_does_not_change(self) -> None:
+        about = job_digest(self.CASE.request().envelope)
+        assert ask("require.approval", self.CASE).finding == f"awaiting approval of digest {about}"
+        again = self.CASE.request().envelope.model_copy(update={"nonce": "1" * 32, "expires_unix_seconds": 5})
+        assert job_digest(again) == about
+        assert job_digest(self.CASE.but(sites=self.CASE.sites[:3]).request().envelope) != about
+
+    @pytest.mark.parametrize(
+        ("paper", "finding"),
+        [
+            (replace(GOOD, approved=False), "the data officer denied digest"),
+            (replace(GOOD, expires_unix_seconds=int(NOW) - 1), "expired at 2027-01-15T07:59:59+00:00"),
+            (ApprovalState("its signature does not verify"), "does not count: its signature does not verify"),
+        ],
+    )
+    def test_what_does_not_count(self, paper: ApprovalState, finding: str) -> None:
+        found = ask("require.approval", self.CASE.but(approval=paper))
+        assert found.status == "broken"
+        assert finding in found.finding
+
+    def test_an_approval_counts_until_it_expires(self) -> None:
+        assert status("require.approval", self.CASE.but(approval=self.GOOD)) == "holds"
+        assert self.CASE.but(approval=self.GOOD).decide().approval_digest == self.GOOD.digest
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"ended_unix_seconds": None, "committed": 0, "started": False}, "broken"),
+            ({"committed": 1}, "broken"),
+            ({"committed": 0}, "holds"),
+            ({"approval_digest": "f" * 64}, "holds"),
+        ],
+    )
+    def test_it_is_good_for_one_job_that_touched_data(self, changes: dict[str, Any], expected: str) -> None:
+        job = past(1, **{"approval_digest": self.GOOD.digest, **changes})
+        assert status("require.approval", self.CASE.but(approval=self.GOOD, jobs=(job,))) == expected
+
+
+def test_release_only_jobs_need_no_grid() -> None:
+    big = {"heart_disease": replace(WORKLOAD, dimension=10**9)}
+    assert Case(workloads=big).rules() == ("job.grid",)
+    spec = Case().spec.model_copy(update={"rounds": 0})
+    assert status("job.grid", Case(spec=spec, workloads=big)) == "unset"
+
+
+def test_the_grid_is_that_of_the_largest_site_of_the_job() -> None:
+    sizes = {**Case().nominal_records, "cleveland": 10**9}
+    step = {name: ask("job.grid", Case(nominal_records=found)).finding for name, found in
+            (("small", Case().nominal_records), ("large", sizes))}  # fmt: skip
+    assert step["small"] != step["large"]
+    others = Case(nominal_records=sizes, sites=("hungary", SITE, "va-long-beach"))
+    assert ask("job.grid", others).finding == step["small"]
