@@ -12,10 +12,11 @@ from tests.integration.test_deployer_refusals import Door
 from almoner.cli.main import main
 from almoner.errors import PolicyViolation
 from almoner.flare.approval_files import Officer, approval_path, write_approval
+from almoner.flare.planning import explain_job, plan_job
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.render import new_envelope
 from almoner.flare.site_files import SiteFiles, load_kit
-from almoner.schema.approval import job_digest
+from almoner.schema.approval import job_digest, spec_digest
 from almoner.schema.job import JobEnvelope, JobSpec
 
 SITE = "hungary"
@@ -107,6 +108,21 @@ def test_denied(door: Door, spec: JobSpec, consortium: ProvisionedConsortium, si
     about = job_digest(export(door, spec))
     write_approval(site, about, False, officer(consortium), 1)
     assert f"the data officer denied digest {about}" in door.submit(export(door, spec))
+
+
+def test_plans_and_explanations_know_the_approval(
+    spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles
+) -> None:
+    def verdict() -> str:
+        answers = explain_job(spec, SITE, consortium.declarations, consortium.root)
+        return next(found.finding for rule, found in answers if rule.name == "require.approval")
+
+    about = spec_digest(spec, consortium.declarations.consortium.sites)
+    assert verdict() == f"awaiting approval of digest {about}"
+    write_approval(site, about, True, officer(consortium), 1)
+    assert verdict().startswith(f"digest {about} is approved until ")
+    planned = {decision.site: decision for decision in plan_job(spec, consortium.declarations, consortium.root)}
+    assert planned[SITE].verdict == "admitted"
 
 
 @pytest.mark.threat("T-30")

@@ -84,9 +84,12 @@ def recorded_commitment(folder: Path, name: str, path: Path) -> str:
     Raises:
         DocumentError: the file of commitments is damaged.
     """
-    if not (folder / COMMITMENTS_FILE).exists() or not path.exists():
+    if not (folder / COMMITMENTS_FILE).exists():
         return ""
     found = load_document(folder / COMMITMENTS_FILE, Commitments).datasets.get(name)
-    stat = path.stat()
+    try:
+        stat = path.stat()
+    except OSError:
+        return ""
     same = found is not None and (found.size_bytes, found.modified_ns) == (stat.st_size, stat.st_mtime_ns)
     return found.commitment if found is not None and same else ""

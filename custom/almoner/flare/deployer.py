@@ -110,8 +110,8 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         except (PolicyViolation, DocumentError) as error:
             unread = (Violation(rule="job.unreadable", finding=str(error), remedy="export the job again"),)
             refusal = refuse_unread(site_view(site, ledger, history, None), name, unread)
-            return _record(site, ledger, job_id, refusal, "")
-        view = site_view(site, ledger, history, envelope)
+            return _record(ledger, job_id, refusal, "")
+        view, commitment = site_view(site, ledger, history, envelope), _commitment(site, envelope.spec.dataset)
         request = JobRequest(envelope, app.signer, _path_for_print(str(job_meta.get("study") or "default")))
         decision = decide(request, view, plan)
         strays = (*_stray_files(app, envelope), *_stray_meta(workspace, job_id, job_meta, app_name, envelope))
@@ -120,12 +120,12 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         if decision.verdict == "admitted":
             decision = self._reserve(ledger, job_id, request, decision, plan, view)
         if decision.verdict != "admitted":
-            return _record(site, ledger, job_id, decision, envelope.spec.dataset)
+            return _record(ledger, job_id, decision, commitment)
         with ExitStack() as undo:
             undo.callback(ledger.settle, job_id, "its folder could not be written")
             write_job(workspace, job_id, job_meta, app_name, render_app(envelope))
             undo.callback(remove_job, run_folder(workspace, job_id), site.folder)
-            recorded = _record(site, ledger, job_id, decision, envelope.spec.dataset)
+            recorded = _record(ledger, job_id, decision, commitment)
             undo.pop_all()
         return recorded
 
@@ -161,15 +161,19 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         return decision
 
 
-def _record(site: SiteFiles, ledger: Ledger, job_id: str, decision: Decision, dataset: str) -> Decision:
+def _commitment(site: SiteFiles, dataset: str) -> str:
+    """Return the site's commitment to a data set, "" if there is none; no data is opened."""
+    config = site.config.datasets.get(dataset)
+    return recorded_commitment(site.ledger_folder, dataset, site.folder / config.path) if config else ""
+
+
+def _record(ledger: Ledger, job_id: str, decision: Decision, commitment: str) -> Decision:
     """Write a decision, admitted or refused, into the ledger: what was asked, by which rules, code and data.
 
     The commitment to the data is in the ledger alone; a submitter never reads it.
     """
-    config = site.config.datasets.get(dataset)
-    data = recorded_commitment(site.ledger_folder, dataset, site.folder / config.path) if config else ""
     package = {"version": __version__, "digest": package_digest()}
-    facts = {"job_id": job_id[:64], "package": package, "dataset_commitment": data}
+    facts = {"job_id": job_id[:64], "package": package, "dataset_commitment": commitment}
     ledger.record("decision", {**decision.model_dump(mode="json"), **facts})
     return decision
 
