@@ -5,6 +5,8 @@ two places that all messages go through: `encode_payload` (what is in one) and `
 
 ALMONER_TEST_UNGATED=sites, server or all: starts these without their gate, to show that the attacks succeed then.
 
+ALMONER_TEST_UNCHECKED=1: see unchecked.py.
+
 ALMONER_TEST_TCP=1: leaves FLARE's own listener for job processes, clear TCP, in place of the Unix socket.
 
 ALMONER_TEST_FAULTS=<site>: see faults.py.
@@ -21,6 +23,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
 
 import faults
+import unchecked
 
 FOLDER = os.environ.get("ALMONER_TEST_RECORD", "")
 LOCK = threading.Lock()
@@ -106,6 +109,8 @@ if FOLDER:
     WRAPPERS["nvflare.fuel.f3.cellnet.cell"] = wrap_cell
 if faults.SITE:
     WRAPPERS |= faults.WRAPPERS
+if unchecked.ON:
+    WRAPPERS |= unchecked.WRAPPERS
 UNGATED = os.environ.get("ALMONER_TEST_UNGATED", "")
 if UNGATED in ("sites", "all"):
     WRAPPERS["almoner.flare.gate"] = open_gate
