@@ -37,7 +37,7 @@ def new_envelope(
     )
 
 
-def _json_bytes(value: dict[str, Any]) -> bytes:
+def config_bytes(value: dict[str, Any]) -> bytes:
     """Encode a FLARE configuration for people to read."""
     return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
@@ -78,8 +78,8 @@ def render_meta(envelope: JobEnvelope) -> dict[str, Any]:
 def render_app(envelope: JobEnvelope) -> dict[str, bytes]:
     """Return the app's files by path below the app folder: what a site must find, and nothing else."""
     return {
-        "config/config_fed_client.json": _json_bytes(render_client_config()),
-        "config/config_fed_server.json": _json_bytes(render_server_config()),
+        "config/config_fed_client.json": config_bytes(render_client_config()),
+        "config/config_fed_server.json": config_bytes(render_server_config()),
         f"config/{names.JOB_FILE}": canonical_json(envelope) + b"\n",
     }
 
@@ -87,4 +87,4 @@ def render_app(envelope: JobEnvelope) -> dict[str, bytes]:
 def render_job(envelope: JobEnvelope) -> dict[str, bytes]:
     """Return the job folder's files by path: what `submit_job` takes as it is."""
     app = {f"{APP}/{path}": content for path, content in render_app(envelope).items()}
-    return {"meta.json": _json_bytes(render_meta(envelope)), **app}
+    return {"meta.json": config_bytes(render_meta(envelope)), **app}

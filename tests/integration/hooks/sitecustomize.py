@@ -5,6 +5,8 @@ two places that all messages go through: `encode_payload` (what is in one) and `
 
 ALMONER_TEST_UNGATED=sites, server or all: starts these without their gate, to show that the attacks succeed then.
 
+ALMONER_TEST_UNCHECKED=1: see unchecked.py.
+
 ALMONER_TEST_TCP=1: leaves FLARE's own listener for job processes, clear TCP, in place of the Unix socket.
 
 ALMONER_TEST_FAULTS=<site>: see faults.py.
@@ -26,6 +28,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
 
 import faults
+import unchecked
 
 FOLDER = os.environ.get("ALMONER_TEST_RECORD", "")
 OPENED, NO_HEADS = "ALMONER_TEST_OPENED", "ALMONER_TEST_NO_HEADS"
@@ -126,6 +129,8 @@ if os.environ.get(NO_HEADS):
     WRAPPERS["almoner.flare.head_exchange"] = ask_nobody
 if faults.SITE:
     WRAPPERS |= faults.WRAPPERS
+if unchecked.ON:
+    WRAPPERS |= unchecked.WRAPPERS
 UNGATED = os.environ.get("ALMONER_TEST_UNGATED", "")
 if UNGATED in ("sites", "all"):
     WRAPPERS["almoner.flare.gate"] = open_gate

@@ -1,4 +1,4 @@
-"""The server's first look: a file that we do not export is named in one line, before FLARE reads anything."""
+"""The server's first look: a file that we do not export, or a changed one of the server's, is named in one line."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -62,3 +62,20 @@ def test_many_strays_are_cut(app: Path) -> None:
         write(app / f"stray-{number}")
     reason, _ = FileListValidator().validate(str(app))
     assert len(reason) < 300
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(path.read_bytes().replace(b'"almoner"', b'"{$HOME}"')),
+        lambda path: path.write_bytes(path.read_bytes() + b"\n"),
+    ],
+)
+def test_the_servers_own_configuration_is_compared(app: Path, change: Callable[[Path], None]) -> None:
+    path = app / "config" / "config_fed_server.json"
+    before = path.read_bytes()
+    change(path)
+    assert not path.exists() or path.read_bytes() != before
+    reason, _ = FileListValidator().validate(str(app))
+    assert reason == "refused by the server: config/config_fed_server.json is missing or was changed after export"
