@@ -21,7 +21,8 @@ from almoner.errors import LedgerError, ProvisioningError
 from almoner.flare.deployer import CANNOT_DECIDE, PolicyAppDeployer
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.render import new_envelope, render_app, render_meta
-from almoner.flare.site_files import LEDGER
+from almoner.flare.signed_decisions import verify_decisions
+from almoner.flare.site_files import LEDGER, load_kit
 from almoner.privacy.ledger import Ledger
 from almoner.schema.job import JobEnvelope, JobSpec
 
@@ -196,6 +197,17 @@ def test_app_signed_by_server_or_site(door: Door, envelope: JobEnvelope, kit: Ca
     assert f"signed with a certificate that is no user's ({name})" in answer
 
 
+@pytest.mark.threat("T-01")
+@pytest.mark.parametrize("more", [{"other": ["server"]}, {"app": ["server"]}])
+def test_other_app_for_some(door: Door, envelope: JobEnvelope, more: dict[str, list[str]]) -> None:
+    """A second app for the server alone would be one that no site has seen."""
+    meta = render_meta(envelope)
+    meta["deploy_map"] = {**meta["deploy_map"], **more}
+    answer = door.deploy(door.sign(render_app(envelope), door.consortium.user_kit(LEAD) / "startup"), meta)
+    assert "meta.deploy_map" in answer
+    assert "not every participant is to run the one app of the job" in answer
+
+
 @pytest.mark.threat("T-03")
 def test_replayed_nonce(door: Door, envelope: JobEnvelope) -> None:
     assert door.submit(envelope) == ""
@@ -263,6 +275,7 @@ def test_refusals_are_in_the_ledger_and_nothing_is_left_behind(door: Door, envel
         payload = json.loads(last.payload)
         assert payload["verdict"] == "refused"
         assert payload["job_id"] == job_id
+        assert verify_decisions(ledger, load_kit(Path(door.workspace.get_root_dir())).roster) >= 1
         assert not ledger.seen_nonce(envelope.nonce)
 
 

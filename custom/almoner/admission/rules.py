@@ -62,6 +62,7 @@ DOOR_RULES: dict[str, str] = {
     "meta.scope": "the job names no other privacy scope",
     "meta.launch": "the job brings no resources, launcher or code",
     "meta.name": "FLARE's meta data name the job as its spec does",
+    "meta.deploy_map": "server and all sites of the job run the same, one app",
     "meta.min_clients": "FLARE waits for as many sites as the spec says",
     "budget.reserve": "the charge still fits when it is reserved",
 }

@@ -12,6 +12,7 @@ from almoner.flare.exporting import export_job, job_sites
 from almoner.flare.job_result import read_result
 from almoner.flare.planning import plan_job
 from almoner.flare.session import JobReport, open_session
+from almoner.privacy.plan import epsilon_of_noise
 from almoner.schema.declarations import load_declarations
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
@@ -36,15 +37,22 @@ def plan_command(
         Path | None, typer.Option("--consortium", help="a consortium on this machine, to ask its ledgers as they stand")
     ] = None,
     user: Annotated[str | None, typer.Option("--user", help="who would submit; the first lead if not given")] = None,
+    noise: Annotated[
+        float | None, typer.Option("--noise-multiplier", help="plan for this noise: the target ε follows from it")
+    ] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Say what each site would answer, and what the job would cost there.
 
-    Without --consortium the accounts are taken as untouched. Exit code 1 if a site would refuse.
+    Target ε gives the noise, for the whole job; with --noise-multiplier the noise gives target ε. Without
+    --consortium the accounts are taken as untouched. Exit code 1 if a site would refuse.
 
-    Example: almoner job plan jobs/heart_disease.yaml
+    Example: almoner job plan jobs/heart_disease.yaml --noise-multiplier 8
     """
     spec = load_document(spec_path, JobSpec)
+    if noise is not None:
+        privacy = spec.privacy.model_copy(update={"target_epsilon": epsilon_of_noise(spec, noise)})
+        spec = spec.model_copy(update={"privacy": privacy})
     decisions = plan_job(spec, load_declarations(root), consortium, user)
     if as_json:
         print_json([decision.model_dump(mode="json") for decision in decisions])
@@ -52,6 +60,7 @@ def plan_command(
         for decision in decisions:
             console.print(decision.render())
         if decisions and spec.rounds:
+            console.print(f"privacy.target_epsilon: {spec.privacy.target_epsilon:g}")
             console.print(f"noise multiplier {decisions[0].noise_multiplier:.3f}, {spec.num_steps} steps a site")
     if any(decision.verdict == "refused" for decision in decisions):
         raise typer.Exit(1)

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from almoner.cli.app import console, new_group, print_json
 from almoner.flare.held_heads import HEADS_FILE, heads_json, read_heads, verify_against
-from almoner.flare.site_files import LEDGER
+from almoner.flare.signed_decisions import verify_decisions
+from almoner.flare.site_files import LEDGER, load_kit
 from almoner.privacy.ledger import Ledger
 from almoner.privacy.ledger_entries import Entry
 
@@ -83,11 +84,18 @@ def verify_command(
         report = ledger.verify()
         sequence, head = ledger.head()
         held = None if against is None else verify_against(ledger, site, against)
+        signed = verify_decisions(ledger, load_kit(site / "kit").roster) if (site / "kit").is_dir() else None
     if as_json:
         checked = {} if held is None else {"contains_head": held}
-        print_json({"ok": True, "entries": report.num_entries, "head": {"seq": sequence, "hash": head}, **checked})
+        figures = {"entries": report.num_entries, "signed_decisions": signed}
+        clock = {"clock_steps_back": report.num_clock_steps_back}
+        print_json({"ok": True, **figures, **clock, "head": {"seq": sequence, "hash": head}, **checked})
         return
     console.print(f"ledger verifies: {report.num_entries} entries, head {head}")
+    if signed is not None:
+        console.print(f"{signed} decisions, each signed by {report.site}")
+    if report.num_clock_steps_back:
+        console.print(f"the site's clock went back {report.num_clock_steps_back} times; the order of entries holds")
     if held is not None:
         console.print(f"it contains entry {held}, the newest that {against} holds: not rolled back behind it")
 

@@ -26,7 +26,8 @@ from almoner.errors import AlmonerError, BudgetExceeded, DocumentError, PolicyVi
 from almoner.flare.job_folder import is_job_id, remove_job, run_folder, write_job
 from almoner.flare.ledger_history import HistoryReader
 from almoner.flare.policy_record import record_policy
-from almoner.flare.render import APP, render_app
+from almoner.flare.render import APP, render_app, render_meta
+from almoner.flare.signed_decisions import sign_decision
 from almoner.flare.site_files import SiteFiles, load_site_files
 from almoner.flare.site_view import site_view
 from almoner.flare.tree import tree_digest
@@ -110,7 +111,7 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         except (PolicyViolation, DocumentError) as error:
             unread = (Violation(rule="job.unreadable", finding=str(error), remedy="export the job again"),)
             refusal = refuse_unread(site_view(site, ledger, history, None), name, unread)
-            return _record(ledger, job_id, refusal, "")
+            return _record(site, ledger, job_id, refusal, "")
         view, commitment = site_view(site, ledger, history, envelope), _commitment(site, envelope.spec.dataset)
         request = JobRequest(envelope, app.signer, _path_for_print(str(job_meta.get("study") or "default")))
         decision = decide(request, view, plan)
@@ -120,12 +121,12 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         if decision.verdict == "admitted":
             decision = self._reserve(ledger, job_id, request, decision, plan, view)
         if decision.verdict != "admitted":
-            return _record(ledger, job_id, decision, commitment)
+            return _record(site, ledger, job_id, decision, commitment)
         with ExitStack() as undo:
             undo.callback(ledger.settle, job_id, "its folder could not be written")
             write_job(workspace, job_id, job_meta, app_name, render_app(envelope))
             undo.callback(remove_job, run_folder(workspace, job_id), site.folder)
-            recorded = _record(ledger, job_id, decision, commitment)
+            recorded = _record(site, ledger, job_id, decision, commitment)
             undo.pop_all()
         return recorded
 
@@ -167,14 +168,14 @@ def _commitment(site: SiteFiles, dataset: str) -> str:
     return recorded_commitment(site.ledger_folder, dataset, site.folder / config.path) if config else ""
 
 
-def _record(ledger: Ledger, job_id: str, decision: Decision, commitment: str) -> Decision:
-    """Write a decision, admitted or refused, into the ledger: what was asked, by which rules, code and data.
+def _record(site: SiteFiles, ledger: Ledger, job_id: str, decision: Decision, commitment: str) -> Decision:
+    """Write a decision, admitted or refused, into the ledger, signed: what was asked, by which rules, code and data.
 
     The commitment to the data is in the ledger alone; a submitter never reads it.
     """
     package = {"version": __version__, "digest": package_digest()}
     facts = {"job_id": job_id[:64], "package": package, "dataset_commitment": commitment}
-    ledger.record("decision", {**decision.model_dump(mode="json"), **facts})
+    ledger.record("decision", sign_decision(site.private_key(), {**decision.model_dump(mode="json"), **facts}))
     return decision
 
 
@@ -238,6 +239,8 @@ def _stray_meta(
         problems.append(("meta.launch", "the job asks for resources, a launcher or code of its own"))
     if app_name != APP or meta.get("name") != envelope.spec.name:
         problems.append(("meta.name", "the job's name or app is not that of its spec"))
+    if meta.get("deploy_map") != render_meta(envelope)["deploy_map"]:
+        problems.append(("meta.deploy_map", "not every participant is to run the one app of the job"))
     if meta.get("min_clients") != envelope.spec.min_sites:
         problems.append(("meta.min_clients", "min_clients is not the min_sites of the spec"))
     remedy = "submit the folder as it was exported"

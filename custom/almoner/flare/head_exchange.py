@@ -90,7 +90,7 @@ class HeadExchange:
 
     def introduce(self) -> bytes:
         """Return the set-up answer."""
-        context, key = self.context, self._key()
+        context, key = self.context, self.context.site.private_key()
         consent = sign_consent(
             key, self._site, context.envelope_digest, context.job_id, context.site.policy.release_final_model
         )
@@ -115,7 +115,7 @@ class HeadExchange:
                 if self._is_own(head, holder):
                     verify_contains(ledger.hash_at(head.seq), head, holder)
             seq, entry_hash = ledger.head()
-        signature = sign(self._key(), head_statement(self._site, seq, entry_hash))
+        signature = sign(self.context.site.private_key(), head_statement(self._site, seq, entry_hash))
         return SignedHead(seq, entry_hash, signature).to_bytes()
 
     def cosign(self, contributors: tuple[str, ...], body: bytes) -> bytes:
@@ -133,10 +133,7 @@ class HeadExchange:
         others = {site: head for site, head in heads.items() if site != self._site}
         with self.context.site.ledger() as ledger:
             ledger.hold_heads(self.context.job_id, others)
-        return sign(self._key(), _cosign_statement(self._site, self.context.job_id, heads))
-
-    def _key(self) -> bytes:
-        return (self.context.site.kit / "startup" / "client.key").read_bytes()
+        return sign(self.context.site.private_key(), _cosign_statement(self._site, self.context.job_id, heads))
 
     def _check_contributors(self, contributors: tuple[str, ...]) -> None:
         """Refuse a list that is not of enough sites of the job, in order, this one among them."""

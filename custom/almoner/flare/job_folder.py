@@ -23,7 +23,6 @@ JOB_LOGS = "job-logs"
 
 KEPT_LOGS = 30
 
-_META = "meta.json"
 _LOG = "log.txt"
 
 
@@ -54,7 +53,6 @@ def write_job(workspace: Workspace, job_id: str, meta: dict[str, Any], app_name:
     with ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         try:
-            # first, so that `remove_leftovers` knows a folder whose writer was killed
             Path(workspace.get_job_meta_path(job_id)).write_text(json.dumps(meta, indent=2))
             for name, content in files.items():
                 target = app_folder / name
@@ -89,10 +87,11 @@ def remove_job(folder: Path, home: Path) -> None:
 def remove_leftovers(kit: Path, home: Path) -> None:
     """Delete the folders of jobs whose parent process was killed; before FLARE starts, when no job runs.
 
-    Nothing is touched but folders, no links, whose name is a job id and that hold a job's meta data.
+    FLARE imports code from any folder of the workspace, and its server unpacks uploads there before it checks them.
+    Nothing is touched but folders, no links, whose name is a job id.
     """
     for folder in kit.iterdir():
-        if is_job_id(folder.name) and not folder.is_symlink() and (folder / _META).is_file():
+        if is_job_id(folder.name) and not folder.is_symlink() and folder.is_dir():
             remove_job(folder, home)
 
 

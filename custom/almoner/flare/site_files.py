@@ -45,6 +45,10 @@ class SiteFiles:
         """Where the ledger lies, and beside it the commitments to data sets."""
         return (self.folder / LEDGER).parent
 
+    def private_key(self) -> bytes:
+        """Read the site's key, PEM."""
+        return (self.kit / "startup" / "client.key").read_bytes()
+
     def ledger(self) -> Ledger:
         """Open the site's ledger; a missing one is an error."""
         return Ledger.open(self.folder / LEDGER)

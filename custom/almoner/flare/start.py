@@ -39,6 +39,7 @@ def run(kit: Path) -> int:
     Raises:
         ProvisioningError: the kit is incomplete or not what was signed.
         FederationError: it is running already.
+        LedgerError: the site's ledger is missing, or cannot be used.
     """
     kit = kit.resolve()
     verify_kit(kit)
@@ -52,8 +53,10 @@ def run(kit: Path) -> int:
     from nvflare.fuel.f3.mpm import MainProcessMonitor
 
     from almoner.flare import internal_socket
+    from almoner.flare.job_folder import remove_leftovers
     from almoner.flare.job_forks import start_helper
 
+    remove_leftovers(kit, kit.parent)
     start_helper()
     internal_socket.install()
     if kind == "server":
@@ -66,9 +69,12 @@ def run(kit: Path) -> int:
         from nvflare.private.fed.app.client import client_train as flare_main
 
         from almoner.flare import gate
-        from almoner.flare.job_folder import remove_leftovers
+        from almoner.flare.leftovers import close_leftovers
+        from almoner.flare.site_files import LEDGER
+        from almoner.privacy.ledger import Ledger
 
-        remove_leftovers(kit, kit.parent)
+        with Ledger.open(kit.parent / LEDGER) as ledger:
+            close_leftovers(ledger)
         gate.install("parent")
     sys.argv = [f"almoner-{kind}", *arguments]
     args = flare_main.parse_arguments()

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from almoner.errors import DocumentError
 from almoner.privacy.budget import charge_of
-from almoner.privacy.calibration import MIN_TICKS, TICKS, calibrate_noise, smallest_ticks, training_event
+from almoner.privacy.calibration import MAX_TICKS, MIN_TICKS, TICKS, calibrate_noise, smallest_ticks, training_event
 from almoner.privacy.events import group_events
 from almoner.privacy.pld import pld_epsilon
 from almoner.schema.job import JobSpec
@@ -89,6 +90,28 @@ def job_events(spec: JobSpec) -> JobPlan:
         event = training_event(round(sigma * TICKS), privacy.sampling_prob, spec.training.local_steps)
         rounds = tuple(PlannedStep(f"train-{number:04d}", (event,)) for number in range(1, spec.rounds + 1))
     return JobPlan(sigma, rounds + _release_steps(spec))
+
+
+def epsilon_of_noise(spec: JobSpec, noise_multiplier: float) -> float:
+    """Return the smallest target ε, in hundredths, to which a job with this noise can be calibrated.
+
+    *Guarantee*: the job calibrated to it trains with at most this noise multiplier, and its training is
+    (returned ε, target_delta)-DP for one unit under add-or-remove-one.
+
+    Args:
+        spec: the job; its own target ε does not matter.
+        noise_multiplier: σ over the sensitivity, from 0.3; thousandths count, the rest is dropped.
+
+    Raises:
+        DocumentError: the job does not train, or the noise is out of range.
+    """
+    ticks = math.floor(noise_multiplier * TICKS + 1e-9) if math.isfinite(noise_multiplier) else 0
+    if spec.num_steps == 0 or not MIN_TICKS <= ticks <= MAX_TICKS:
+        raise DocumentError(
+            f"noise multiplier {noise_multiplier:g}: not for this job → from {MIN_TICKS / TICKS:g} up, with rounds"
+        )
+    event = training_event(ticks, spec.privacy.sampling_prob, spec.num_steps)
+    return max(1, math.ceil(pld_epsilon((event,), spec.privacy.target_delta) * 100 - 1e-9)) / 100
 
 
 def largest_target_epsilon(spec: JobSpec, remaining_rdp: float, order: int) -> float:

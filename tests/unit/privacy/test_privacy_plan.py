@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from privacy_cases import gaussian, pure
 
+from almoner.errors import DocumentError
 from almoner.privacy.budget import charge_of, open_filter
 from almoner.privacy.calibration import calibrate_noise
-from almoner.privacy.plan import JobPlan, PlannedStep, job_events, largest_target_epsilon
+from almoner.privacy.plan import JobPlan, PlannedStep, epsilon_of_noise, job_events, largest_target_epsilon
 from almoner.schema.job import JobSpec
 
 
@@ -123,3 +124,26 @@ def test_a_plan_of_reserved_steps_is_the_plan(heart_spec: JobSpec) -> None:
     plan = job_events(heart_spec)
     assert JobPlan.of_steps(plan.steps) == plan
     assert JobPlan.of_steps(()) == JobPlan(0.0, ())
+
+
+class TestNoiseFirst:
+    @settings(max_examples=15, deadline=None)
+    @given(ticks=st.integers(300, 40_000), steps=st.sampled_from([1, 20, 300]), q=st.sampled_from([0.01, 0.5, 1.0]))
+    def test_a_job_calibrated_to_the_answer_needs_no_more_noise(self, ticks: int, steps: int, q: float) -> None:
+        asked = ticks / 1000
+        epsilon = epsilon_of_noise(spec(rounds=steps, sampling_prob=q), asked)
+        assert calibrate_noise(epsilon, 1e-4, q, steps) <= asked
+        if epsilon > 0.01:
+            assert calibrate_noise(epsilon - 0.01, 1e-4, q, steps) > asked or asked == 0.3
+
+    def test_noise_of_a_target_gives_the_target_back(self) -> None:
+        assert epsilon_of_noise(spec(rounds=20), job_events(spec(rounds=20)).noise_multiplier) == 1.0
+
+    @pytest.mark.parametrize("noise", [0.0, 0.299, -1.0, math.nan, math.inf, 1e7])
+    def test_noise_out_of_range_is_one_clear_line(self, noise: float) -> None:
+        with pytest.raises(DocumentError, match="noise multiplier"):
+            epsilon_of_noise(spec(rounds=20), noise)
+
+    def test_a_job_that_does_not_train_has_no_noise(self) -> None:
+        with pytest.raises(DocumentError, match="with rounds"):
+            epsilon_of_noise(spec(rounds=0), 1.0)

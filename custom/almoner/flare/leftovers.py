@@ -1,0 +1,16 @@
+"""What a site does at its start about jobs that its last run left open."""
+
+from almoner.privacy.ledger import Ledger
+
+
+def close_leftovers(ledger: Ledger) -> None:
+    """Give back the reservations of jobs that never started, and abandon those that were running.
+
+    Call it before FLARE starts, when no job can run: the folders of these jobs are deleted, so none of them can
+    start again, and an abandoned job commits nothing more, should a process of it have outlived the site's.
+    """
+    for job in ledger.open_jobs():
+        if job.status == "reserved":
+            ledger.settle(job.job_id, "the site was restarted before the job started")
+        elif job.status == "started":
+            ledger.abandon(job.job_id, "the site was restarted while the job ran")
