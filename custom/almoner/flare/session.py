@@ -24,8 +24,9 @@ from almoner.errors import FederationError
 from almoner.flare.controller import STATS_GROUP
 
 POLL_SECONDS = 0.5
-logging.getLogger("nvflare").addHandler(logging.NullHandler())
-"""FLARE logs every failed try; users read the one line that an error becomes here."""
+logging.getLogger("nvflare").propagate = False
+"""FLARE logs every failed try and late reply; users read the one line that an error becomes here. (Opacus gives the
+root logger a handler when it is imported, so that a missing handler is not enough.)"""
 
 _FLARE_ERRORS = (
     api_spec.NoConnection,

@@ -12,6 +12,10 @@ def show_epsilon(value: float) -> str:
     return f"{value:.2f}" if value == 0 or value >= 0.01 else f"{value:.2g}"
 
 
+_RULE_WIDTH = 18
+"""Columns for the names of rules, if none is longer."""
+
+
 class Violation(Model):
     """One broken rule.
 
@@ -25,9 +29,9 @@ class Violation(Model):
     finding: str
     remedy: str
 
-    def render(self) -> str:
-        """Return the one line that submitters read."""
-        return f"{self.rule:<18} {self.finding}" + (f" → {self.remedy}" if self.remedy else "")
+    def render(self, width: int = 0) -> str:
+        """Return the one line that submitters read, with the finding after `width` characters for the rule."""
+        return f"{self.rule:<{width}} {self.finding}" + (f" → {self.remedy}" if self.remedy else "")
 
 
 class Decision(Model):
@@ -68,4 +72,5 @@ class Decision(Model):
             )
         asks = f" asks {self.asks}" if self.asks else ""
         lines = [f"refused by {self.site}: job {self.job_name}{asks}"]
-        return "\n".join(lines + ["  " + violation.render() for violation in self.violations])
+        width = max([_RULE_WIDTH, *(len(violation.rule) for violation in self.violations)])
+        return "\n".join(lines + ["  " + violation.render(width) for violation in self.violations])
