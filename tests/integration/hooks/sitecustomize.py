@@ -16,6 +16,8 @@ ALMONER_TEST_OPENED=<folder>: writes down every data file (.csv) that a process 
 ALMONER_TEST_NO_HEADS=1: starts a site that asks nobody about its ledger's head, to show that a rollback
 succeeds then.
 
+ALMONER_TEST_NO_DEADLINE=1: decisions about jobs leave as soon as they are made.
+
 Python imports this module at start. It lets the variables pass the site's environment allow-list, so that
 job processes are changed too.
 """
@@ -119,6 +121,10 @@ def ask_nobody(module):
     module.verify_contains = lambda entry_hash, head, holder: None
 
 
+def answer_at_once(module):
+    module._wait_for_deadline = lambda arrival: None
+
+
 WRAPPERS = {"almoner.flare.environment": wrap_environment}
 if FOLDER:
     WRAPPERS["nvflare.fuel.f3.cellnet.core_cell"] = wrap_core_cell
@@ -127,6 +133,8 @@ if os.environ.get(OPENED):
     sys.addaudithook(record_opened)
 if os.environ.get(NO_HEADS):
     WRAPPERS["almoner.flare.head_exchange"] = ask_nobody
+if os.environ.get("ALMONER_TEST_NO_DEADLINE"):
+    WRAPPERS["almoner.flare.deploy_processor"] = answer_at_once
 if faults.SITE:
     WRAPPERS |= faults.WRAPPERS
 if unchecked.ON:
