@@ -182,7 +182,7 @@ class TestThePage:
 
 
 class TestExamples:
-    @pytest.mark.parametrize("name", ["strict", "research"])
+    @pytest.mark.parametrize("name", ["strict", "research", "two_populations"])
     def test_these_tighten_the_floor(self, root: Path, declarations: Declarations, name: str) -> None:
         path = root / "policies" / "examples" / f"{name}.yaml"
         verify_tightens(load_document(path, SitePolicy), declarations.floor, str(path))
@@ -195,7 +195,7 @@ class TestExamples:
 
     def test_each_is_tested_beside_the_policies(self, root: Path) -> None:
         examples = {path.name for path in (root / "policies" / "examples").glob("*.yaml")}
-        assert examples == {"strict.yaml", "research.yaml", "public_data.yaml"}
+        assert examples == {"strict.yaml", "research.yaml", "public_data.yaml", "two_populations.yaml"}
         assert examples <= {path.name for path in (root / "policies" / "tests").glob("*.yaml")}
 
 
