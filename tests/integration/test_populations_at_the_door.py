@@ -18,6 +18,8 @@ from almoner.admission import decide
 from almoner.admission.rules import RULES
 from almoner.cli.main import main
 from almoner.data.commitment import COMMITMENTS_FILE, SALT_FILE
+from almoner.flare import unit_joins
+from almoner.flare.dataset_commitments import commit_site_data
 from almoner.flare.planning import explain_job, plan_job
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.render import new_envelope
@@ -273,6 +275,31 @@ def test_the_door_looks_at_size_and_time_alone(door: TwoPopulations) -> None:
     path.write_bytes(b"x" * stat.st_size)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert door.job("volunteers") == ""
+
+
+def test_a_new_commitment_serves_for_the_same_bytes_alone(door: TwoPopulations) -> None:
+    site = load_kit(door.site / "kit")
+    assert door.join() == 0
+    os.utime(door.data("heart"), ns=(0, 0))
+    assert NOT_SHOWN in door.job("cardiology")
+    commit_site_data(site)
+    assert door.job("cardiology") == ""
+    add_line(door.data("heart"), line_of(door.data("volunteers")))
+    commit_site_data(site)
+    assert NOT_SHOWN in door.job("cardiology")
+
+
+def test_a_file_that_changes_under_the_join(door: TwoPopulations, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, real = door.kept(), unit_joins.read_unit_ids
+
+    def slow(path: Path, column: str) -> list[str]:
+        found = list(real(path, column))
+        add_line(path, line_of(path))
+        return found
+
+    monkeypatch.setattr(unit_joins, "read_unit_ids", slow)
+    assert door.join() == 2
+    assert door.kept() == before
 
 
 def test_a_data_set_without_a_unit_column(door: TwoPopulations, capsys: pytest.CaptureFixture[str]) -> None:
