@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
 
+from almoner.schema.site import SiteConfig
+
 DAY_SECONDS = 86_400.0
 
 
@@ -44,17 +46,46 @@ Whose = Literal["study", "submitter"]
 
 
 @dataclass(frozen=True)
+class JoinedDataset:
+    """A data set as it was, or would be, when the units of all populations were compared.
+
+    Args:
+        commitment: to the file's bytes; "" if there is none that holds now.
+    """
+
+    population: str
+    unit_column: str | None
+    commitment: str
+
+
+def datasets_to_join(config: SiteConfig, commitments: Mapping[str, str]) -> dict[str, JoinedDataset]:
+    """Return every data set of a site as a join must have seen it to hold now.
+
+    Args:
+        commitments: the commitment to each data set that holds now, "" or none where the file was touched since.
+    """
+    return {
+        name: JoinedDataset(found.population, found.unit_column, commitments.get(name, ""))
+        for name, found in config.datasets.items()
+    }
+
+
+@dataclass(frozen=True)
 class History:
     """All jobs of a site that were ever admitted.
 
     Args:
         policy_digest: of the policy that the ledger recorded last, or "".
         approvals: job digest → digest of the approval that the ledger recorded last.
+        populations: those that the ledger has an account of.
+        joined: the data sets of the last join that found no unit in two populations; empty if there was none.
     """
 
     jobs: tuple[PastJob, ...] = ()
     policy_digest: str = ""
     approvals: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    populations: frozenset[str] = frozenset()
+    joined: Mapping[str, JoinedDataset] = field(default_factory=lambda: MappingProxyType({}))
 
     def of(self, whose: Whose, name: str) -> Iterator[PastJob]:
         """Yield the jobs of one study or submitter, and those of which the ledger does not say."""

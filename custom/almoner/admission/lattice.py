@@ -1,7 +1,7 @@
 """A site's policy can only tighten the consortium's floor; this names each field that is looser.
 
 *Guarantee*: if `verify_tightens` passes, then every job that the site's policy admits is admitted by the
-floor, taken as a policy of the same site with the same account, ledger and clock.
+floor, taken as a policy of the same site with the same accounts, ledger and clock.
 """
 
 from collections.abc import Hashable
@@ -116,15 +116,26 @@ def _require_bounds(require: Require) -> dict[str, Bound]:
     }
 
 
-def policy_bounds(policy: Policy) -> dict[str, Bound]:
-    """Return every field of a policy that the lattice compares, by its dotted path in a site's policy."""
+def _account_bounds(policy: Policy, num_accounts: int) -> dict[str, Bound]:
+    """Return cap and δ of each account; the floor's hold for every one of so many."""
     if isinstance(policy, SitePolicy):
-        cap, delta = policy.account.epsilon_cap, policy.account.delta
+        figures = [(account.epsilon_cap, account.delta) for account in policy.accounts]
     else:
-        cap, delta = policy.accounts.max_epsilon_cap, policy.accounts.max_delta
+        figures = [(policy.accounts.max_epsilon_cap, policy.accounts.max_delta)] * num_accounts
+    bounds: dict[str, Bound] = {}
+    for index, (cap, delta) in enumerate(figures):
+        bounds |= {f"accounts.{index}.epsilon_cap": AtMost(cap), f"accounts.{index}.delta": AtMost(delta)}
+    return bounds
+
+
+def policy_bounds(policy: Policy, num_accounts: int = 1) -> dict[str, Bound]:
+    """Return every field of a policy that the lattice compares, by its dotted path in a site's policy.
+
+    Args:
+        num_accounts: for how many accounts a floor's bounds are wanted; a site's policy has its own.
+    """
     return {
-        "accounts.0.epsilon_cap": AtMost(cap),
-        "accounts.0.delta": AtMost(delta),
+        **_account_bounds(policy, num_accounts),
         "limits.epsilon_per_job": AtMost(policy.limits.epsilon_per_job),
         "limits.min_noise_multiplier": AtLeast(policy.limits.min_noise_multiplier),
         "limits.max_sampling_prob": AtMost(policy.limits.max_sampling_prob),
@@ -136,9 +147,9 @@ def policy_bounds(policy: Policy) -> dict[str, Bound]:
     }
 
 
-def loosenings(policy: Policy, floor: Policy) -> list[Loosening]:
+def loosenings(policy: SitePolicy, floor: ConsortiumPolicy) -> list[Loosening]:
     """Compare every field of a policy with its floor."""
-    bounds = policy_bounds(floor)
+    bounds = policy_bounds(floor, len(policy.accounts))
     return [
         Loosening(field, beyond, bounds[field].words())
         for field, bound in policy_bounds(policy).items()

@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from almoner.admission.history import History, PastJob
+from almoner.admission.history import History, JoinedDataset, PastJob
 from almoner.privacy.ledger_entries import Entry
 
 _ENDS = ("settled", "abandoned", "reconciled")
@@ -24,6 +24,8 @@ class LedgerFacts:
         self._jobs: dict[str, PastJob] = {}
         self._policy_digest = ""
         self._approvals: dict[str, str] = {}
+        self._populations: frozenset[str] = frozenset()
+        self._joined: dict[str, JoinedDataset] = {}
 
     def read(self, entries: Iterable[Entry]) -> None:
         """Take up further entries."""
@@ -48,10 +50,20 @@ class LedgerFacts:
                 self._policy_digest = payload["new"]
             elif entry.kind == "approval":
                 self._approvals[payload["job_digest"]] = payload["approval_digest"]
+            elif entry.kind == "account-opened":
+                self._populations |= {payload["account"]["population"]}
+            elif entry.kind == "disjoint":
+                self._joined = {name: JoinedDataset(**found) for name, found in payload["datasets"].items()}
 
     def history(self) -> History:
         """Return what was read so far."""
-        return History(tuple(self._jobs.values()), self._policy_digest, MappingProxyType(dict(self._approvals)))
+        return History(
+            tuple(self._jobs.values()),
+            self._policy_digest,
+            MappingProxyType(dict(self._approvals)),
+            self._populations,
+            MappingProxyType(self._joined),
+        )
 
     def _reserved(self, payload: dict[str, Any], when: float) -> None:
         """Add a job."""

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from almoner.admission.decide import decide
-from almoner.admission.history import DAY_SECONDS, History, PastJob
+from almoner.admission.history import DAY_SECONDS, History, JoinedDataset, PastJob, datasets_to_join
 from almoner.admission.request import ApprovalState, JobRequest, SiteView, Submitter, WorkloadFacts
 from almoner.admission.rules import RULES
 from almoner.errors import DocumentError
@@ -26,7 +26,7 @@ from almoner.schema.site import SiteConfig
 FRIDAY_TEN = datetime(2027, 1, 15, 10, tzinfo=UTC)
 """When a case is decided that does not say when."""
 _WEEK_SECONDS = 7 * int(DAY_SECONDS)
-_PAPER = "a" * 64
+_PAPER, _COMMITMENT, _OLDER_COMMITMENT = "a" * 64, "b" * 64, "c" * 64
 
 
 @dataclass(frozen=True)
@@ -138,9 +138,16 @@ def _paper(case: PolicyCase, now: float) -> ApprovalState | None:
     )
 
 
+def _joined(case: PolicyCase, config: SiteConfig) -> dict[str, JoinedDataset]:
+    """Return what the last join of unit ids saw."""
+    seen = _OLDER_COMMITMENT if case.joined == "before_a_change" else _COMMITMENT
+    return {} if case.joined == "never" else datasets_to_join(config, dict.fromkeys(config.datasets, seen))
+
+
 def _view(case: PolicyCase, spec: JobSpec, policy: SitePolicy, made: Installation, now: float) -> SiteView:
     """Return the site as the case has it."""
-    account = policy.account
+    config = _config(case, made.declarations.sites[policy.site])
+    account = policy.account_of(config.population_of(spec.dataset))
     book = open_filter(account.epsilon_cap, account.delta)
     jobs = [_past(number, job, now, account.population, book.budget) for number, job in enumerate(case.jobs)]
     if case.approval == "used":
@@ -149,7 +156,7 @@ def _view(case: PolicyCase, spec: JobSpec, policy: SitePolicy, made: Installatio
     sizes = made.declarations.nominal_records(spec.dataset, made.declarations.consortium.sites)
     return SiteView(
         policy=policy,
-        config=_config(case, made.declarations.sites[policy.site]),
+        config=config,
         account=AccountState(
             account.population, account.privacy_unit, account.neighboring_relation, book, spent, spent
         ),
@@ -158,8 +165,9 @@ def _view(case: PolicyCase, spec: JobSpec, policy: SitePolicy, made: Installatio
         workloads=_workloads(case, made),
         version=made.version,
         nominal_records={site: size for site, size in sizes.items() if site not in case.roster_without},
-        history=History(tuple(jobs)),
+        history=History(tuple(jobs), joined=_joined(case, config)),
         approval=_paper(case, now),
+        commitments=dict.fromkeys(config.datasets, _COMMITMENT),
     )
 
 

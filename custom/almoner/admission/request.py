@@ -80,6 +80,8 @@ class SiteView:
         nominal_records: declared size of the job's data set at each site of the roster that has it.
         history: what the ledger tells of earlier jobs.
         approval: what the data officer said about this job; None if nothing.
+        account: that of the job's data set, as the ledger has it.
+        commitments: to each data set of the site, "" where the file was touched since; no file is opened for it.
     """
 
     policy: SitePolicy
@@ -92,3 +94,4 @@ class SiteView:
     nominal_records: Mapping[str, int]
     history: History = field(default_factory=History)
     approval: ApprovalState | None = None
+    commitments: Mapping[str, str] = field(default_factory=dict)

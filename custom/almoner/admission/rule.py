@@ -7,6 +7,7 @@ from typing import Literal
 from almoner.admission.cost import JobCost
 from almoner.admission.request import JobRequest, SiteView
 from almoner.schema.job import JobSpec
+from almoner.schema.policy import Account
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Question:
     def spec(self) -> JobSpec:
         """The job."""
         return self.request.envelope.spec
+
+    @property
+    def account(self) -> Account:
+        """The account of the job's data set, as the policy has it."""
+        return self.site.policy.account_of(self.site.account.population)
 
 
 @dataclass(frozen=True)

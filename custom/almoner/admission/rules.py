@@ -32,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     Rule("job.grid", "", "an update with its noise fits the integers that are sent", task.grid),
     Rule("account.unit", "accounts.0.privacy_unit", "unit of privacy", privacy.account_unit),
     Rule("account.delta", "accounts.0.delta", "δ", privacy.account_delta),
+    Rule("account.disjoint", "accounts", "no unit is in two accounts", history.account_disjoint),
     Rule("limits.epsilon_per_job", "limits.epsilon_per_job", "ε of one job", privacy.epsilon_per_job),
     Rule("limits.min_noise", "limits.min_noise_multiplier", "least noise", privacy.min_noise),
     Rule("limits.sampling", "limits.max_sampling_prob", "largest sampling probability", privacy.sampling),

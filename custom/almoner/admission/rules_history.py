@@ -5,7 +5,7 @@ Shares are of the account's Rényi budget B: charges at the account's order add 
 
 from datetime import UTC, datetime
 
-from almoner.admission.history import DAY_SECONDS, Whose
+from almoner.admission.history import DAY_SECONDS, Whose, datasets_to_join
 from almoner.admission.rule import UNSET, Question, Verdict, broken, holds
 from almoner.schema.approval import job_digest
 from almoner.schema.decision import show_epsilon
@@ -20,6 +20,24 @@ def budget_remaining(asked: Question) -> Verdict:
     beside = " beside the release" if asked.spec.releases else ""
     fits = f"fits training ε≤{cost.largest_epsilon:.2f}{beside}" if cost.largest_epsilon else "no such job fits"
     return broken(f"{state}, {fits}", "lower target_epsilon" if cost.largest_epsilon else "")
+
+
+def account_disjoint(asked: Question) -> Verdict:
+    """Where a site has several accounts, no unit may be in two populations as the data is now.
+
+    An account counts as long as the ledger has it: leaving it out of the policy does not end it.
+    """
+    site = asked.site
+    populations = {account.population for account in site.policy.accounts} | site.history.populations
+    if len(populations) == 1:
+        return Verdict("unset", "the site has one account")
+    names = " and ".join(sorted(populations))
+    if site.history.joined == datasets_to_join(site.config, site.commitments):
+        return holds(f"populations {names} were shown to be disjoint on the data as it is")
+    return broken(
+        f"populations {names} were not shown to be disjoint since the data changed",
+        "the site's operator runs `almoner site join-units`",
+    )
 
 
 def _share(asked: Question, most: float | None, held: float, what: str, remedy: str) -> Verdict:

@@ -6,14 +6,14 @@ from almoner.schema.decision import show_epsilon
 
 def account_unit(asked: Question) -> Verdict:
     """The unit must be the account's."""
-    unit, has = asked.spec.privacy.unit, asked.site.policy.account.privacy_unit
+    unit, has = asked.spec.privacy.unit, asked.account.privacy_unit
     found = f"unit is {unit}, the account's is {has}"
     return holds(found) if unit == has else broken(found, "set privacy.unit")
 
 
 def account_delta(asked: Question) -> Verdict:
     """The job's δ may not be above the account's."""
-    delta, has = asked.spec.privacy.target_delta, asked.site.policy.account.delta
+    delta, has = asked.spec.privacy.target_delta, asked.account.delta
     if delta > has:
         return broken(f"δ={delta:g} is above the account's {has:g}", "lower privacy.target_delta")
     return holds(f"δ={delta:g}, the account's is {has:g}")

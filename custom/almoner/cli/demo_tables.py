@@ -90,8 +90,10 @@ def account_table(consortium: ProvisionedConsortium, spec: JobSpec) -> Table:
     table = Table("site", "ε asked", "ε spent", "ε cap", "left (training ε that fits)", "ledger head")
     for site, policy in consortium.declarations.policies.items():
         with Ledger.open(consortium.site_folder(site) / LEDGER) as ledger:
-            account = ledger.account(policy.account.population)
+            population = consortium.declarations.sites[site].population_of(spec.dataset)
+            opened = policy.account_of(population)
+            account = ledger.account(opened.population)
             _, head = ledger.head()
         left = f"{largest_target_epsilon(spec, account.filter.budget - account.rdp_spent, account.filter.order):.2f}"
-        table.add_row(site, asked, f"{account.epsilon_spent:.3f}", f"{policy.account.epsilon_cap:g}", left, head[:16])
+        table.add_row(site, asked, f"{account.epsilon_spent:.3f}", f"{opened.epsilon_cap:g}", left, head[:16])
     return table

@@ -218,6 +218,8 @@ def _entry_row(entry: Entry) -> dict[str, Any]:
         about.append(f"charge {payload['charge']:.4f}")
     if "refund" in payload:
         about.append(f"refund {payload['refund']:.4f}")
+    if "populations" in payload:
+        about.append(" and ".join(payload["populations"]))
     if "account" in payload:
         about.append(str(payload["account"]["population"]))
     return {

@@ -1,6 +1,7 @@
 """`almoner policy`: what a data officer asks of the policies before anybody else does."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from almoner.cli.app import console, new_group, print_json
 from almoner.errors import DocumentError
 from almoner.flare.planning import explain_job
 from almoner.flare.site_view import installed_workloads
-from almoner.schema.declarations import load_declarations
+from almoner.schema.declarations import Declarations, load_declarations
 from almoner.schema.documents import field_lines, load_document, read_text
 from almoner.schema.job import JobSpec
 from almoner.schema.policy import ConsortiumPolicy, SitePolicy
@@ -39,8 +40,12 @@ def check_command(root: Annotated[Path, ROOT_OPTION] = Path()) -> None:
     for site, policy in declarations.policies.items():
         verify_tightens(policy, declarations.floor, str(root / "policies" / f"{site}.yaml"))
     for site, policy in declarations.policies.items():
-        account = policy.account
-        console.print(f"{site}: tightens the floor; ε ≤ {account.epsilon_cap:g}, δ = {account.delta:g} for life")
+        several = len(policy.accounts) > 1
+        caps = [
+            f"ε ≤ {account.epsilon_cap:g}, δ = {account.delta:g} for life" + f" of {account.population}" * several
+            for account in policy.accounts
+        ]
+        console.print(f"{site}: tightens the floor; {'; '.join(caps)}")
 
 
 @app.command("explain")
@@ -60,9 +65,12 @@ def explain_command(
 
     Example: almoner policy explain jobs/heart_disease.yaml --site cleveland
     """
-    answers = explain_job(load_document(spec_path, JobSpec), site, load_declarations(root), consortium, user)
+    spec, declarations = load_document(spec_path, JobSpec), load_declarations(root)
+    asked = explain_job(spec, site, declarations, consortium, user)
+    index = _account_index(spec, site, declarations)
+    answers = [(replace(rule, field=rule.field.replace("accounts.0.", f"accounts.{index}.")), v) for rule, v in asked]
     path = root / "policies" / f"{site}.yaml"
-    lines = field_lines(read_text(path), str(path), (rule.field for rule in RULES if rule.field))
+    lines = field_lines(read_text(path), str(path), (rule.field for rule, _ in answers if rule.field))
     broken = [rule.name for rule, verdict in answers if verdict.status == "broken"]
     if as_json:
         rules = [_explained(rule, verdict, lines) for rule, verdict in answers]
@@ -75,6 +83,12 @@ def explain_command(
         console.print(f"{site} would " + (f"refuse: {', '.join(broken)}" if broken else "admit"))
     if broken:
         raise typer.Exit(1)
+
+
+def _account_index(spec: JobSpec, site: str, declarations: Declarations) -> int:
+    """Return which of a policy's accounts a job is charged to."""
+    policy = declarations.policies[site]
+    return policy.accounts.index(policy.account_of(declarations.sites[site].population_of(spec.dataset)))
 
 
 def _explained(rule: Rule, verdict: Verdict, lines: dict[str, int]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from almoner.cli.app import console, new_group
 from almoner.flare.dataset_commitments import commit_site_data
 from almoner.flare.site_files import load_kit
 from almoner.flare.start import run
+from almoner.flare.unit_joins import join_units
 
 app = new_group("Run one site.")
 
@@ -41,3 +42,19 @@ def commit_data_command(
     """
     for name, commitment in commit_site_data(load_kit(site_folder / "kit")).items():
         console.print(f"{name}: {commitment}")
+
+
+@app.command("join-units")
+def join_units_command(
+    site_folder: Annotated[Path, typer.Argument(help="the site's folder: it holds kit/, data/ and ledger/")],
+) -> None:
+    """Show that no unit is in two populations; run it at first, and whenever data was placed or changed.
+
+    Unit ids count as equal if they are the same text, spaces around them apart; other spellings of one id are
+    not recognised. If a unit is in two populations, nothing is recorded, and the exit code is 2.
+
+    Example: almoner site join-units build/trial/sites/cleveland
+    """
+    for (one, other), count in join_units(load_kit(site_folder / "kit")).items():
+        console.print(f"{one} and {other}: {count} units are in both")
+    console.print("recorded in the ledger; it holds until data, unit columns or populations change")

@@ -31,6 +31,14 @@ class Commitment(Model):
     size_bytes: Annotated[int, Field(ge=0)]
     modified_ns: int
 
+    def holds(self, path: Path) -> bool:
+        """Say whether a file has the size and time of change of the commitment; it is not opened."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return False
+        return (self.size_bytes, self.modified_ns) == (stat.st_size, stat.st_mtime_ns)
+
 
 class Commitments(Document):
     """The file beside the ledger that holds a site's commitments, by data set."""
@@ -38,8 +46,12 @@ class Commitments(Document):
     datasets: dict[Name, Commitment]
 
 
-def _salt(folder: Path) -> bytes:
-    """Return the site's salt; the first call makes it."""
+def site_salt(folder: Path) -> bytes:
+    """Return the site's salt; the first call makes it.
+
+    Raises:
+        DataError: it is damaged, or open to other users.
+    """
     path = folder / SALT_FILE
     if not path.exists():
         write_atomically(path, secrets.token_bytes(SALT_BYTES))
@@ -62,8 +74,8 @@ def _commit(salt: bytes, path: Path) -> Commitment:
     return Commitment(commitment=mac.hexdigest(), size_bytes=stat.st_size, modified_ns=stat.st_mtime_ns)
 
 
-def commit_datasets(folder: Path, files: dict[str, Path]) -> Commitments:
-    """Commit to data files; with one salt, equal bytes have equal commitments.
+def make_commitments(folder: Path, files: dict[str, Path]) -> Commitments:
+    """Commit to data files without keeping it; with one salt, equal bytes have equal commitments.
 
     Args:
         folder: the folder of the site's ledger, where salt and commitments are kept.
@@ -72,9 +84,19 @@ def commit_datasets(folder: Path, files: dict[str, Path]) -> Commitments:
     Raises:
         DataError: a file cannot be read, or the salt is open to others.
     """
-    salt = _salt(folder)
-    made = Commitments(schema_version=1, datasets={name: _commit(salt, path) for name, path in files.items()})
+    salt = site_salt(folder)
+    return Commitments(schema_version=1, datasets={name: _commit(salt, path) for name, path in files.items()})
+
+
+def keep_commitments(folder: Path, made: Commitments) -> None:
+    """Write commitments to where `recorded_commitment` looks for them."""
     write_atomically(folder / COMMITMENTS_FILE, canonical_json(made) + b"\n")
+
+
+def commit_datasets(folder: Path, files: dict[str, Path]) -> Commitments:
+    """Commit to data files and keep it; see `make_commitments`."""
+    made = make_commitments(folder, files)
+    keep_commitments(folder, made)
     return made
 
 
@@ -87,9 +109,4 @@ def recorded_commitment(folder: Path, name: str, path: Path) -> str:
     if not (folder / COMMITMENTS_FILE).exists():
         return ""
     found = load_document(folder / COMMITMENTS_FILE, Commitments).datasets.get(name)
-    try:
-        stat = path.stat()
-    except OSError:
-        return ""
-    same = found is not None and (found.size_bytes, found.modified_ns) == (stat.st_size, stat.st_mtime_ns)
-    return found.commitment if found is not None and same else ""
+    return found.commitment if found is not None and found.holds(path) else ""

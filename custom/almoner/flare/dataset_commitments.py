@@ -1,7 +1,10 @@
 """Commits a site to its data files, in its ledger, before jobs ask about them."""
 
-from almoner.data.commitment import commit_datasets
-from almoner.flare.site_files import SiteFiles
+from pathlib import Path
+
+from almoner.data.commitment import commit_datasets, recorded_commitment
+from almoner.flare.site_files import LEDGER, SiteFiles
+from almoner.schema.site import SiteConfig
 
 
 def commit_site_data(site: SiteFiles) -> dict[str, str]:
@@ -20,3 +23,16 @@ def commit_site_data(site: SiteFiles) -> dict[str, str]:
     with site.ledger() as ledger:
         ledger.record("remark", {"remark": "data sets committed", "datasets": commitments})
     return commitments
+
+
+def current_commitments(config: SiteConfig, folder: Path) -> dict[str, str]:
+    """Return the commitment to each data set of a site, "" if there is none that holds now; opens no data.
+
+    Args:
+        folder: the site's own folder.
+
+    Raises:
+        DocumentError: the file of commitments is damaged.
+    """
+    kept = (folder / LEDGER).parent
+    return {name: recorded_commitment(kept, name, folder / found.path) for name, found in config.datasets.items()}

@@ -21,7 +21,6 @@ from almoner import __version__
 from almoner.admission.decide import decide, refuse_unread
 from almoner.admission.history import History
 from almoner.admission.request import JobRequest, SiteView
-from almoner.data.commitment import recorded_commitment
 from almoner.errors import AlmonerError, BudgetExceeded, DocumentError, PolicyViolation
 from almoner.flare.job_folder import is_job_id, remove_job, run_folder, write_job
 from almoner.flare.ledger_history import HistoryReader
@@ -112,7 +111,8 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
             unread = (Violation(rule="job.unreadable", finding=str(error), remedy="export the job again"),)
             refusal = refuse_unread(site_view(site, ledger, history, None), name, unread)
             return _record(site, ledger, job_id, refusal, "")
-        view, commitment = site_view(site, ledger, history, envelope), _commitment(site, envelope.spec.dataset)
+        view = site_view(site, ledger, history, envelope)
+        commitment = view.commitments.get(envelope.spec.dataset, "")
         request = JobRequest(envelope, app.signer, _path_for_print(str(job_meta.get("study") or "default")))
         decision = decide(request, view, plan)
         strays = (*_stray_files(app, envelope), *_stray_meta(workspace, job_id, job_meta, app_name, envelope))
@@ -160,12 +160,6 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
             lost = Violation(rule="budget.reserve", finding=str(error), remedy="plan the job again")
             return decision.model_copy(update={"verdict": "refused", "violations": (lost,)})
         return decision
-
-
-def _commitment(site: SiteFiles, dataset: str) -> str:
-    """Return the site's commitment to a data set, "" if there is none; no data is opened."""
-    config = site.config.datasets.get(dataset)
-    return recorded_commitment(site.ledger_folder, dataset, site.folder / config.path) if config else ""
 
 
 def _record(site: SiteFiles, ledger: Ledger, job_id: str, decision: Decision, commitment: str) -> Decision:

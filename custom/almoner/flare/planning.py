@@ -8,10 +8,12 @@ from pathlib import Path
 from almoner import __version__
 from almoner.admission.cost import job_cost
 from almoner.admission.decide import ask_rules, decide
+from almoner.admission.history import History, datasets_to_join
 from almoner.admission.request import JobRequest, SiteView, Submitter
 from almoner.admission.rule import Question, Rule, Verdict
 from almoner.errors import DocumentError
 from almoner.flare.approval_files import read_approval
+from almoner.flare.dataset_commitments import current_commitments
 from almoner.flare.exporting import job_sites
 from almoner.flare.ledger_history import HistoryReader
 from almoner.flare.render import new_envelope
@@ -25,6 +27,9 @@ from almoner.schema.decision import Decision
 from almoner.schema.declarations import Declarations
 from almoner.schema.job import JobSpec
 from almoner.schema.policy import Account
+
+_AS_JOINED = "0" * 64
+"""Stands for a commitment where no site is asked."""
 
 
 def plan_job(
@@ -71,18 +76,22 @@ def _planned_view(request: JobRequest, site: str, declarations: Declarations, co
     """Return a site as it stands now, with the policy of the declarations.
 
     Args:
-        consortium: see `plan_job`; without it there are no earlier jobs, and no approvals.
+        consortium: see `plan_job`; without it there are no earlier jobs and no approvals, and populations count
+            as disjoint.
     """
-    spec, policy = request.envelope.spec, declarations.policies[site]
+    spec, policy, config = request.envelope.spec, declarations.policies[site], declarations.sites[site]
+    untouched = dict.fromkeys(config.datasets, _AS_JOINED)
     view = SiteView(
         policy=policy,
-        config=declarations.sites[site],
-        account=_account(policy.account, site, consortium),
+        config=config,
+        account=_account(policy.account_of(config.population_of(spec.dataset)), site, consortium),
         nonce_seen=False,
         now_unix_seconds=time.time(),
         workloads=installed_workloads(),
         version=__version__,
         nominal_records=declarations.nominal_records(spec.dataset, declarations.consortium.sites),
+        history=History(joined=datasets_to_join(config, untouched)),
+        commitments=untouched,
     )
     if consortium is None:
         return view
@@ -90,7 +99,7 @@ def _planned_view(request: JobRequest, site: str, declarations: Declarations, co
     with Ledger.open(folder / LEDGER) as ledger:
         history = HistoryReader().read(ledger)
     approval = read_approval(policy, folder / "kit", history, job_digest(request.envelope), view.now_unix_seconds)
-    return replace(view, history=history, approval=approval)
+    return replace(view, history=history, approval=approval, commitments=current_commitments(config, folder))
 
 
 def _submitter(declarations: Declarations, user: str | None) -> Submitter:

@@ -135,12 +135,13 @@ def _deliver(kits: Path, declarations: Declarations, out: Path) -> None:
 
 
 def _open_ledgers(declarations: Declarations, out: Path) -> None:
-    """Create each site's ledger and open its account."""
+    """Create each site's ledger and open its accounts."""
     for site, policy in declarations.policies.items():
         path = out / "sites" / site / LEDGER
         path.parent.mkdir(mode=0o700)
         with Ledger.create(path, site) as ledger:
-            ledger.open_account(policy.account)
+            for account in policy.accounts:
+                ledger.open_account(account)
 
 
 def read_port(out: Path) -> int:

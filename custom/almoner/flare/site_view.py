@@ -6,6 +6,7 @@ from almoner import __version__
 from almoner.admission.history import History
 from almoner.admission.request import SiteView, WorkloadFacts
 from almoner.flare.approval_files import read_approval
+from almoner.flare.dataset_commitments import current_commitments
 from almoner.flare.site_files import SiteFiles
 from almoner.privacy.ledger import Ledger
 from almoner.schema.approval import job_digest
@@ -28,11 +29,12 @@ def site_view(site: SiteFiles, ledger: Ledger, history: History, envelope: JobEn
         envelope: the job that is asked about; None if it could not be read.
     """
     now = time.time()
+    population = None if envelope is None else site.config.population_of(envelope.spec.dataset)
     sizes = {} if envelope is None else site.roster.nominal_records(envelope.spec.dataset)
     return SiteView(
         policy=site.policy,
         config=site.config,
-        account=ledger.account(site.policy.account.population),
+        account=ledger.account(site.policy.account_of(population).population),
         nonce_seen=envelope is not None and ledger.seen_nonce(envelope.nonce),
         now_unix_seconds=now,
         workloads=installed_workloads(),
@@ -40,4 +42,5 @@ def site_view(site: SiteFiles, ledger: Ledger, history: History, envelope: JobEn
         nominal_records=sizes,
         history=history,
         approval=None if envelope is None else read_approval(site.policy, site.kit, history, job_digest(envelope), now),
+        commitments={} if envelope is None else current_commitments(site.config, site.folder),
     )

@@ -44,11 +44,11 @@ def load_declarations(root: Path) -> Declarations:
         for path, named in ((policy_path, policies[site].site), (config_path, sites[site].site)):
             if named != site:
                 raise DocumentError(f"{path}: site: is {named} → {site}, the name of the file")
-        account = policies[site].account.population
+        accounts = [account.population for account in policies[site].accounts]
         for name, dataset in sites[site].datasets.items():
-            if dataset.population != account:
+            if dataset.population not in accounts:
                 raise DocumentError(
-                    f"{config_path}: datasets.{name}.population: is {dataset.population}, but the site's policy has "
-                    f"an account for {account} alone → use that population, or give the policy its account"
+                    f"{config_path}: datasets.{name}.population: is {dataset.population}, but the site's policy has an "
+                    f"account for {' and '.join(accounts)} alone → use that population, or give the policy its account"
                 )
     return Declarations(consortium, floor, policies, sites)

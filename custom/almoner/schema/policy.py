@@ -7,8 +7,9 @@ floor that has one demands it of every site. No privacy parameter has a default.
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from almoner.errors import DocumentError
 from almoner.schema.base import (
     Count,
     Delta,
@@ -204,14 +205,30 @@ class SitePolicy(Document):
 
     site: Name
     extends: Literal["consortium"]
-    accounts: Annotated[tuple[Account, ...], Field(min_length=1, max_length=1)]
+    accounts: Annotated[tuple[Account, ...], Field(min_length=1, max_length=8)]
     limits: Limits
     quotas: Quotas = Quotas()
     allow: Allow
     require: Require
     release_final_model: bool
 
-    @property
-    def account(self) -> Account:
-        """The site's one account (several need the disjointness check that this release does not have)."""
-        return self.accounts[0]
+    @field_validator("accounts")
+    @classmethod
+    def _are_of_different_populations(cls, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
+        if len({account.population for account in accounts}) != len(accounts):
+            raise ValueError("a population has two accounts; it may have one")
+        if len({account.privacy_unit for account in accounts}) != 1:
+            raise ValueError("they protect different units; a join of ids can show nothing about them")
+        return accounts
+
+    def account_of(self, population: str | None) -> Account:
+        """Return the account of a population; the first one for None, a data set that is not configured.
+
+        Raises:
+            DocumentError: the population has no account.
+        """
+        for account in self.accounts:
+            if population in (account.population, None):
+                return account
+        known = ", ".join(account.population for account in self.accounts)
+        raise DocumentError(f"{self.site}: population {population} has no account → it has {known}")

@@ -57,6 +57,7 @@ class PolicyCase(Model):
         workload: what is changed about the installed workloads.
         also_installed: names under which the job's workload is installed as well.
         nominal_records: the declared size of the site's own data sets.
+        joined: when the units of all populations were last shown to be disjoint; see `almoner site join-units`.
         roster_without: sites whose data set's size the roster does not have.
         refused_by: exactly the rules that refuse; `admitted: true` if none does.
     """
@@ -77,6 +78,7 @@ class PolicyCase(Model):
     workload: CaseWorkload = CaseWorkload()
     also_installed: tuple[Name, ...] = ()
     nominal_records: Count | None = None
+    joined: Literal["now", "never", "before_a_change"] = "now"
     roster_without: tuple[Name, ...] = ()
     admitted: Literal[True] | None = None
     refused_by: Annotated[tuple[RuleName, ...], Field(min_length=1)] | None = None

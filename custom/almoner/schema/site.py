@@ -17,6 +17,7 @@ class DatasetConfig(Model):
         nominal_records: training units, declared and public; the divisor of every mean.
         public: whether the data may be used outside the ledger (baselines, curves, red team).
         one_record_per_unit: the declaration that no unit has two records.
+        unit_column: the column of the file that names the unit; `almoner site join-units` reads it.
     """
 
     population: Name
@@ -24,6 +25,7 @@ class DatasetConfig(Model):
     nominal_records: Annotated[int, Field(ge=1, le=1_000_000_000)]
     public: bool
     one_record_per_unit: Literal[True]
+    unit_column: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
 
     @field_validator("path")
     @classmethod
@@ -39,3 +41,7 @@ class SiteConfig(Document):
 
     site: Name
     datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]
+
+    def population_of(self, dataset: str) -> str | None:
+        """Return the population that a data set belongs to, None if the site has no such data set."""
+        return self.datasets[dataset].population if dataset in self.datasets else None

@@ -31,6 +31,8 @@ from almoner.schema.decision import Violation
 
 TRAINEE = Submitter(name="trainee@hungary.example", org="hungary", role="trainee")
 
+POPULATIONS = (f"{SITE}-cardiology", "registry")
+
 EDITS: dict[str, dict[str, Any]] = {
     "submitter.role": {"submitter": TRAINEE},
     "envelope.sites": {"sites": ("cleveland", "hungary", "va-long-beach")},
@@ -44,6 +46,9 @@ EDITS: dict[str, dict[str, Any]] = {
     "dataset.known": {"spec": spec(dataset="oncology")},
     "account.unit": {"spec": spec(privacy={"unit": "record"})},
     "account.delta": {"spec": spec(privacy={"target_delta": 1.01e-4})},
+    "account.disjoint": {
+        "policy": policy(accounts=[{**policy().accounts[0].model_dump(), "population": name} for name in POPULATIONS])
+    },
     "limits.epsilon_per_job": {"policy": policy(limits={"epsilon_per_job": 1.0})},
     "limits.min_noise": {"policy": policy(limits={"min_noise_multiplier": 7.3})},
     "limits.sampling": {"policy": policy(limits={"max_sampling_prob": 0.49})},

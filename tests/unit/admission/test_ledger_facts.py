@@ -18,7 +18,7 @@ PLAN = job_events(SPEC.model_copy(update={"rounds": 3}))
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger.create(tmp_path / "ledger.sqlite", SITE) as made:
-        made.open_account(DECLARATIONS.policies[SITE].account)
+        made.open_account(DECLARATIONS.policies[SITE].accounts[0])
         yield made
 
 

@@ -44,7 +44,7 @@ def site(tmp_path: Path, declarations: Declarations) -> Path:
     folder = tmp_path / "cleveland"
     (folder / "ledger").mkdir(parents=True, mode=0o700)
     with Ledger.create(folder / "ledger" / "ledger.sqlite", "cleveland") as ledger:
-        ledger.open_account(declarations.policies["cleveland"].account)
+        ledger.open_account(declarations.policies["cleveland"].accounts[0])
     return folder
 
 

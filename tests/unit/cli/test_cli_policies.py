@@ -73,6 +73,24 @@ class TestExplain:
             "field": "allow.windows", "line": None,
         }  # fmt: skip
 
+    def test_the_lines_are_those_of_the_account_that_is_charged(self, checkout: Path, almoner: Shell) -> None:
+        path, config = checkout / "policies" / "cleveland.yaml", checkout / "site_configs" / "cleveland.yaml"
+        shutil.copy(checkout / "policies" / "examples" / "two_populations.yaml", path)
+        behind = path.read_text().splitlines()
+        for population in ("cleveland-cardiology", "cleveland-volunteers"):
+            outcome = almoner("policy", "explain", checkout / JOB, "--site", "cleveland", "--root", checkout, "--json")
+            lines = {rule["rule"]: rule["line"] for rule in json.loads(outcome.out)["rules"]}
+            caps = [number for number, line in enumerate(behind, 1) if "epsilon_cap" in line]
+            assert lines["budget.remaining"] == caps[population == "cleveland-volunteers"]
+            assert behind[lines["account.disjoint"] - 1] == "accounts:"
+            if population == "cleveland-cardiology":
+                edit(config, "population: cleveland-cardiology", "population: cleveland-volunteers")
+        shown = almoner("policy", "check", "--root", checkout).out
+        assert (
+            "cleveland: tightens the floor; ε ≤ 3, δ = 0.0001 for life of cleveland-cardiology;"
+            " ε ≤ 1, δ = 1e-05 for life of cleveland-volunteers\n"
+        ) in shown
+
     def test_another_user(self, root: Path, almoner: Shell) -> None:
         arguments = ("policy", "explain", root / JOB, "--site", "hungary", "--root", root)
         assert almoner(*arguments, "--user", "trainee@hungary.example").code == 1
@@ -182,7 +200,7 @@ class TestThePage:
 
 
 class TestExamples:
-    @pytest.mark.parametrize("name", ["strict", "research"])
+    @pytest.mark.parametrize("name", ["strict", "research", "two_populations"])
     def test_these_tighten_the_floor(self, root: Path, declarations: Declarations, name: str) -> None:
         path = root / "policies" / "examples" / f"{name}.yaml"
         verify_tightens(load_document(path, SitePolicy), declarations.floor, str(path))
@@ -195,7 +213,7 @@ class TestExamples:
 
     def test_each_is_tested_beside_the_policies(self, root: Path) -> None:
         examples = {path.name for path in (root / "policies" / "examples").glob("*.yaml")}
-        assert examples == {"strict.yaml", "research.yaml", "public_data.yaml"}
+        assert examples == {"strict.yaml", "research.yaml", "public_data.yaml", "two_populations.yaml"}
         assert examples <= {path.name for path in (root / "policies" / "tests").glob("*.yaml")}
 
 

@@ -161,7 +161,7 @@ def make_context(
     )
     (folder / LEDGER).parent.mkdir(mode=0o700)
     with Ledger.create(folder / LEDGER, site) as ledger:
-        ledger.open_account(files.policy.account)
+        ledger.open_account(files.policy.accounts[0])
         ledger.reserve(reservation(context))
         ledger.start(context.job_id, tree_digest(render_app(made)))
     return context

@@ -105,7 +105,7 @@ class TestPlan:
             path = tmp_path / "sites" / site / LEDGER
             path.parent.mkdir(parents=True, mode=0o700)
             with Ledger.create(path, site) as ledger:
-                ledger.open_account(declarations.policies[site].account)
+                ledger.open_account(declarations.policies[site].accounts[0])
         path = tmp_path / "sites" / "hungary" / LEDGER
         self.spend(path, heart_spec, declarations)
         heads = self.heads(tmp_path)
@@ -129,7 +129,7 @@ class TestPlan:
         from almoner.privacy.ledger import Reservation
         from almoner.privacy.plan import job_events
 
-        account = declarations.policies["hungary"].account
+        account = declarations.policies["hungary"].accounts[0]
         with Ledger.open(path) as ledger:
             ledger.reserve(
                 Reservation(

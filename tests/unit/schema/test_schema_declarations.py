@@ -67,6 +67,17 @@ def test_files_that_disagree(copy: Path, file: str, old: str, new: str, part: st
     assert part in message
 
 
+def test_a_data_set_belongs_to_one_of_the_policys_populations(copy: Path) -> None:
+    policy, config = copy / "policies" / "hungary.yaml", copy / "site_configs" / "hungary.yaml"
+    account = policy.read_text().partition("accounts:\n")[2].partition("limits:")[0]
+    second = account.replace("hungary-cardiology", "registry")
+    policy.write_text(edit(policy.read_text(), account, account + second))
+    config.write_text(edit(config.read_text(), "population: hungary-cardiology", "population: registry"))
+    assert load_declarations(copy).sites["hungary"].population_of("cardiology") == "registry"
+    config.write_text(edit(config.read_text(), "population: registry", "population: elsewhere"))
+    assert "an account for hungary-cardiology and registry alone" in refused(copy)
+
+
 @pytest.mark.parametrize(
     "file",
     [

@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel
 from schema_cases import SITE_CONFIG, SITE_POLICY, edit, line_of, refusal
 
+from almoner.errors import DocumentError
 from almoner.schema.documents import parse_document
 from almoner.schema.policy import (
     Account,
@@ -42,8 +43,9 @@ OPTIONAL = {
     Require: {"min_nominal_records", "trust_models", "manual_approval"},
     ConsortiumPolicy: {"quotas"},
     SitePolicy: {"quotas"},
+    DatasetConfig: {"unit_column"},
 }
-"""Fields that may be left out; each is a restriction that is then not there."""
+"""Fields that may be left out; each is a restriction that is then not there (or what a join of ids needs)."""
 
 
 def test_only_restrictions_beside_the_privacy_parameters_may_be_left_out() -> None:
@@ -134,12 +136,26 @@ def test_a_day_is_read_as_a_day() -> None:
     )
 
 
-def test_a_site_has_exactly_one_account() -> None:
+def test_accounts_are_of_different_populations_and_one_unit() -> None:
     head, _, rest = SITE_POLICY.partition("accounts:\n")
     account, _, tail = rest.partition("limits:")
+
+    def policy(*accounts: str) -> str:
+        return f"{head}accounts:\n{''.join(accounts)}limits:{tail}"
+
+    other = edit(account, "cleveland-cardiology", "registry")
     assert ": accounts: " in refusal(f"{head}accounts: []\nlimits:{tail}", SitePolicy)
-    assert ": accounts: " in refusal(f"{head}accounts:\n{account}{account}limits:{tail}", SitePolicy)
-    assert parse_document(SITE_POLICY, SitePolicy, "f").account.population == "cleveland-cardiology"
+    assert "accounts: a population has two accounts" in refusal(policy(account, account), SitePolicy)
+    assert "accounts: they protect different units" in refusal(policy(account, edit(other, "patient", "v")), SitePolicy)
+    assert ": accounts: " in refusal(policy(*(edit(other, "registry", f"p{n}") for n in range(9))), SitePolicy)
+    made = parse_document(policy(account, other), SitePolicy, "f")
+    assert [made.account_of(name).population for name in ("registry", "cleveland-cardiology", None)] == [
+        "registry",
+        "cleveland-cardiology",
+        "cleveland-cardiology",
+    ]
+    with pytest.raises(DocumentError, match="population elsewhere has no account → it has cleveland-cardiology, reg"):
+        made.account_of("elsewhere")
 
 
 @pytest.mark.parametrize(
