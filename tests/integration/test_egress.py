@@ -15,7 +15,7 @@ import pytest
 from almoner.encryption.bfv import BfvScheme
 from almoner.flare.egress import CHANNELS, CONTEXT_FIELDS, REPLY_HEADERS, REPLY_KEYS
 from almoner.flare.federation import Federation
-from almoner.flare.head_exchange import introduction_bytes
+from almoner.flare.head_statements import introduction_bytes
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.session import JobReport
 from almoner.flare.signing import SIGNATURE_BYTES
@@ -120,8 +120,8 @@ def test_answers_hold_one_body_of_a_known_length(records: list[dict[str, Any]], 
         introduction_bytes(4): 4,
         HEAD_BYTES: 4,
         SIGNATURE_BYTES: 4,
-        update: 12,
-        RELEASE_BYTES: 4,
+        update + HEAD_BYTES: 12,
+        RELEASE_BYTES + HEAD_BYTES: 4,
         8 * dimension: 1,
     }
 

@@ -85,7 +85,9 @@ class AlmonerController(Controller):  # type: ignore[misc]
         try:
             dimension = workload(self._envelope.spec.workload).dimension
             scheme = server_scheme(self._envelope, dimension)
-            job = JobRun(self._envelope, scheme, dimension, ask, self._keep_progress, self._heads)
+            job = JobRun(
+                self._envelope, str(fl_ctx.get_job_id()), scheme, dimension, ask, self._keep_progress, self._heads
+            )
             running = tuple(client.name for client in fl_ctx.get_engine().get_clients())
             write_result(self._run_folder, job.run(running))
         except AlmonerError as error:

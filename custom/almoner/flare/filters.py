@@ -16,7 +16,7 @@ from nvflare.apis.shareable import Shareable
 
 from almoner.errors import PolicyViolation
 from almoner.flare.executor import REFUSED
-from almoner.flare.head_exchange import introduction_bytes
+from almoner.flare.head_statements import introduction_bytes, result_occasion, sign_head
 from almoner.flare.job_context import JobContext, job_context
 from almoner.flare.sealed import Sealed, SealedResult, reply_shareable, unseal
 from almoner.flare.signing import SIGNATURE_BYTES
@@ -51,7 +51,8 @@ def result_digest(sealed: Sealed) -> str:
 def check_budget(sealed: Sealed, context: JobContext) -> Sealed:
     """Mark a result as committed once the ledger holds its commit and its digest; it is asked anew each time.
 
-    *Guarantee*: of one step, one result leaves, as often as it is asked for; another one is refused.
+    *Guarantee*: of one step, one result leaves, as often as it is asked for; another one is refused. With it goes
+    a signed head of the ledger that holds both, so that the ledger cannot be put back to before it unseen.
 
     Raises:
         PolicyViolation: the result may not leave at all.
@@ -60,7 +61,9 @@ def check_budget(sealed: Sealed, context: JobContext) -> Sealed:
     if sealed.kind in (ReplyKind.UPDATE, ReplyKind.RELEASE):
         with context.site.ledger() as ledger:
             ledger.release(context.job_id, sealed.step, result_digest(sealed))
-    elif sealed.kind is ReplyKind.MODEL and not context.site.policy.release_final_model:
+            head = sign_head(ledger, context.site.private_key(), result_occasion(context.job_id))
+        return replace(sealed, committed=True, head=head.to_bytes())
+    if sealed.kind is ReplyKind.MODEL and not context.site.policy.release_final_model:
         raise PolicyViolation("the policy does not release the model")
     return replace(sealed, committed=True)
 
@@ -83,20 +86,22 @@ def expected_body_bytes(kind: ReplyKind, context: JobContext) -> int:
         ReplyKind.SETUP: introduction_bytes(len(context.envelope.sites)),
         ReplyKind.HEAD: HEAD_BYTES,
         ReplyKind.COSIGNATURE: SIGNATURE_BYTES,
-        ReplyKind.UPDATE: context.scheme.message_bytes,
-        ReplyKind.RELEASE: RELEASE_BYTES,
+        ReplyKind.UPDATE: context.scheme.message_bytes + HEAD_BYTES,
+        ReplyKind.RELEASE: RELEASE_BYTES + HEAD_BYTES,
         ReplyKind.MODEL: 8 * context.workload.dimension,
     }[kind]
 
 
 def let_out(sealed: Sealed, context: JobContext) -> Sealed:
     """Check a result against the egress policy: committed, immutable bytes of the one length, a reply that encodes."""
-    if not sealed.committed or type(sealed.body) is not bytes:
+    if not sealed.committed or type(sealed.body) is not bytes or type(sealed.head) is not bytes:
         raise PolicyViolation("a result that did not pass the filters before")
-    if len(sealed.body) != expected_body_bytes(sealed.kind, context):
+    has_head = sealed.kind in (ReplyKind.UPDATE, ReplyKind.RELEASE)
+    body = sealed.body + sealed.head
+    if len(body) != expected_body_bytes(sealed.kind, context) or len(sealed.head) != HEAD_BYTES * has_head:
         raise PolicyViolation(f"{sealed.kind.name} of an unexpected length")
-    encode_reply(Reply(kind=sealed.kind, round=sealed.round, body=sealed.body))
-    return sealed
+    encode_reply(Reply(kind=sealed.kind, round=sealed.round, body=body))
+    return replace(sealed, body=body)
 
 
 class BudgetFilter(Filter):  # type: ignore[misc]

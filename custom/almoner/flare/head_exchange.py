@@ -7,97 +7,64 @@ Three tasks before any data, all of fixed length:
              head of its own among them, it signs and sends its present head; else it answers nothing more
     cosign   each site gets the signed heads, keeps them in its own ledger, and cosigns the list
 
+Every update and release carries its site's signed head, taken after the result was written into the ledger; the
+server keeps it and shows it at the next job's set-up. So a copy from before any result that left is found.
+
 *Guarantee*: a ledger that does not verify as a whole, or that lacks the entry of a head that its site once
 signed and that another site of this job (or the server) still holds, never takes part: neither data nor
-budget is touched. The present head is signed only after the check, so that a ledger which was rolled back
-and grew again cannot replace the head that convicts it.
+budget is touched. A head is signed for exactly what was shown to its signer, and sites cosign only heads that
+were signed for what they were shown themselves: a ledger which was rolled back and grew again cannot replace
+the head that convicts it with a holder of that head, nor can an old head be shown again.
 
-What is left: a server that relays only sites who never met this one since (or replays nothing at all to it)
-hides the rollback; `min_sites` of the job's sites must have sent their heads.
+What is left: a server that relays only sites who never met this one since, and that forgets what it holds
+itself, hides the rollback; `min_sites` of the job's sites must have sent their heads. A site whose certificate
+was issued anew starts anew: heads signed with the old one no longer count.
 
 Mitigates: T-15.
 """
 
 import logging
-from dataclasses import dataclass
 
 from almoner.errors import ProtocolError
-from almoner.flare.consent import CONSENT_BYTES, sign_consent
-from almoner.flare.job_context import JobContext
-from almoner.flare.signing import SIGNATURE_BYTES, sign, verify_signed
-from almoner.privacy.heads import (
-    HEAD_BYTES,
-    SignedHead,
-    head_statement,
-    pack_heads,
-    unpack_heads,
-    verify_contains,
+from almoner.flare.consent import sign_consent
+from almoner.flare.head_statements import (
+    cosign_statement,
+    introduction_bytes,
+    introduction_statement,
+    read_introduction,
+    set_up_occasion,
+    sign_head,
+    verifies,
+    verify_head,
 )
-from almoner.schema.base import canonical_json
-from almoner.schema.consortium import Roster
+from almoner.flare.job_context import JobContext
+from almoner.flare.signing import sign
+from almoner.privacy.heads import SignedHead, pack_heads, unpack_heads, verify_contains
 
 logger = logging.getLogger(__name__)
 
 SERVER = "the server"
 
 
-def introduction_bytes(num_sites: int) -> int:
-    """Return the length of a set-up answer: consent, one held head a site, signature."""
-    return CONSENT_BYTES + HEAD_BYTES * num_sites + SIGNATURE_BYTES
-
-
-def _introduction_statement(site: str, envelope_digest: str, job_id: str, content: bytes) -> bytes:
-    """Return what a site signs about its set-up answer, bound to the job."""
-    return canonical_json(
-        {
-            "almoner": "introduction-v1",
-            "site": site,
-            "envelope": envelope_digest,
-            "job": job_id,
-            "content": content.hex(),
-        }
-    )
-
-
-def _cosign_statement(site: str, job_id: str, heads: dict[str, SignedHead]) -> bytes:
-    """Return what a site signs about the heads that it keeps from now on."""
-    listed = {name: [head.seq, head.hash] for name, head in heads.items()}
-    return canonical_json({"almoner": "cosign-v1", "site": site, "job": job_id, "heads": listed})
-
-
-def verify_head(head: SignedHead, roster: Roster, site: str) -> None:
-    """Check that a site signed a head.
-
-    Raises:
-        ProtocolError: it did not.
-    """
-    verify_signed(head.signature, head_statement(site, head.seq, head.hash), roster, site, "ledger head")
-
-
-@dataclass(frozen=True)
 class HeadExchange:
-    """One site's part of the exchange in one job."""
+    """One site's part of the exchange in one job; the methods in this order, each once."""
 
-    context: JobContext
-
-    @property
-    def _site(self) -> str:
-        return self.context.site.policy.site
-
-    @property
-    def _sites(self) -> tuple[str, ...]:
-        return self.context.envelope.sites
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._site, self._sites = context.site.policy.site, context.envelope.sites
+        self._roster, self._occasion = context.site.roster, ""
 
     def introduce(self) -> bytes:
         """Return the set-up answer."""
-        context, key = self.context, self.context.site.private_key()
+        context, key = self._context, self._context.site.private_key()
         consent = sign_consent(
             key, self._site, context.envelope_digest, context.job_id, context.site.policy.release_final_model
         )
         with context.site.ledger() as ledger:
             held = ledger.held_heads()
-        content = consent + pack_heads(self._sites, held)
-        statement = _introduction_statement(self._site, context.envelope_digest, context.job_id, content)
+        shown = {site: head for site, head in held.items() if verifies(head, self._roster, site)}
+        content = consent + pack_heads(self._sites, shown)
+        statement = introduction_statement(self._site, context.envelope_digest, context.job_id, content)
         return content + sign(key, statement)
 
     def prove(self, contributors: tuple[str, ...], body: bytes) -> bytes:
@@ -109,58 +76,54 @@ class HeadExchange:
         """
         self._check_contributors(contributors)
         held = self._read_introductions(contributors, body)
-        with self.context.site.ledger() as ledger:
+        occasion = set_up_occasion(self._context.job_id, body)
+        with self._context.site.ledger() as ledger:
             ledger.verify()
             for holder, head in held:
-                if self._is_own(head, holder):
+                if verifies(head, self._roster, self._site):
                     verify_contains(ledger.hash_at(head.seq), head, holder)
-            seq, entry_hash = ledger.head()
-        signature = sign(self.context.site.private_key(), head_statement(self._site, seq, entry_hash))
-        return SignedHead(seq, entry_hash, signature).to_bytes()
+                else:  # others could stop this site with inventions
+                    logger.warning("%s holds a head that this site never signed with its present key", holder)
+            signed = sign_head(ledger, self._context.site.private_key(), occasion)
+        self._occasion = occasion
+        return signed.to_bytes()
 
     def cosign(self, contributors: tuple[str, ...], body: bytes) -> bytes:
         """Keep the heads of the others, and sign that they are kept.
 
         Raises:
-            ProtocolError: the message is malformed, of too few sites, or a head is not signed by its site.
+            ProtocolError: the message is malformed, of too few sites, or a head was not signed by its site for
+                what this site was shown.
         """
         self._check_contributors(contributors)
         heads = unpack_heads(contributors, body)
         for site in contributors:
             if site not in heads:
                 raise ProtocolError(f"no head of {site}")
-            verify_head(heads[site], self.context.site.roster, site)
+            verify_head(heads[site], self._roster, site, self._occasion)
         others = {site: head for site, head in heads.items() if site != self._site}
-        with self.context.site.ledger() as ledger:
-            ledger.hold_heads(self.context.job_id, others)
-        return sign(self.context.site.private_key(), _cosign_statement(self._site, self.context.job_id, heads))
+        job_id = self._context.job_id
+        with self._context.site.ledger() as ledger:
+            held = ledger.held_heads()
+            stale = frozenset(site for site, head in held.items() if not verifies(head, self._roster, site))
+            ledger.hold_heads(job_id, others, stale)
+        return sign(self._context.site.private_key(), cosign_statement(self._site, job_id, heads))
 
     def _check_contributors(self, contributors: tuple[str, ...]) -> None:
         """Refuse a list that is not of enough sites of the job, in order, this one among them."""
         order = tuple(site for site in self._sites if site in contributors)
-        if contributors != order or self._site not in order or len(order) < self.context.envelope.spec.min_sites:
+        if contributors != order or self._site not in order or len(order) < self._context.envelope.spec.min_sites:
             raise ProtocolError("heads of too few sites, or not of this job's")
 
     def _read_introductions(self, contributors: tuple[str, ...], body: bytes) -> list[tuple[str, SignedHead]]:
         """Return who holds which head of this site; the last to hold one is the server."""
-        context, size = self.context, introduction_bytes(len(self._sites))
-        end = size * len(contributors)
-        held = []
+        context, size = self._context, introduction_bytes(len(self._sites))
+        held: list[tuple[str, SignedHead]] = []
         for index, site in enumerate(contributors):
             introduction = body[size * index : size * (index + 1)]
-            content, signature = introduction[:-SIGNATURE_BYTES], introduction[-SIGNATURE_BYTES:]
-            statement = _introduction_statement(site, context.envelope_digest, context.job_id, content)
-            verify_signed(signature, statement, context.site.roster, site, "introduction")
-            heads = unpack_heads(self._sites, content[CONSENT_BYTES:])
+            heads = read_introduction(
+                introduction, self._roster, site, context.envelope_digest, context.job_id, self._sites
+            )
             held += [(site, heads[self._site])] if self._site in heads else []
-        heads = unpack_heads(self._sites, body[end:])
+        heads = unpack_heads(self._sites, body[size * len(contributors) :])
         return held + ([(SERVER, heads[self._site])] if self._site in heads else [])
-
-    def _is_own(self, head: SignedHead, holder: str) -> bool:
-        """Tell whether this site did sign a head that is held against it; others could stop it with inventions."""
-        try:
-            verify_head(head, self.context.site.roster, self._site)
-        except ProtocolError:
-            logger.warning("%s holds a head that this site never signed", holder)
-            return False
-        return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from almoner.data.atomic import write_atomically
 from almoner.errors import FederationError, ProtocolError
-from almoner.flare.head_exchange import verify_head
+from almoner.flare.head_statements import verifies, verify_head
 from almoner.privacy.heads import SignedHead, newest, verify_contains
 from almoner.privacy.ledger import Ledger
 from almoner.provision import names
@@ -67,12 +67,13 @@ class ServerHeads:
     roster: Roster
 
     def held(self) -> dict[str, SignedHead]:
-        """Return the heads.
+        """Return the heads that count: those signed with their site's present certificate.
 
         Raises:
             FederationError: the file is damaged.
         """
-        return read_heads(self.path) if self.path.exists() else {}
+        heads = read_heads(self.path) if self.path.exists() else {}
+        return {site: head for site, head in heads.items() if verifies(head, self.roster, site)}
 
     def keep(self, heads: dict[str, SignedHead]) -> None:
         """Keep heads that are newer than those held.

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,13 +21,18 @@ class RoundRecord(BaseModel):
 
 
 class JobResult(BaseModel):
-    """Rounds, noised releases (hexadecimal, by site), and the weights if all sites let them go."""
+    """Rounds, noised releases (hexadecimal, by site), and the weights if all sites let them go.
+
+    Beside them, by site, the ledger heads at the job's start and the signatures of who holds them.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     job: str
     rounds: list[RoundRecord] = []
     releases: dict[str, str] = {}
     model: list[float] | None = None
+    heads: dict[str, dict[str, Any]] = {}
+    cosignatures: dict[str, str] = {}
 
     def has(self, site: str) -> bool:
         """Tell whether a site contributed to any round."""

@@ -27,6 +27,7 @@ class Sealed:
         step: the step of the reservation that was committed for it; "" where no data was touched.
         body: bytes ready to leave, or the int64[d] update that the protection has still to be put on.
         committed: set by the budget filter alone.
+        head: of the ledger that holds the result's commit and digest, signed; set by the budget filter alone.
     """
 
     kind: ReplyKind
@@ -34,6 +35,7 @@ class Sealed:
     step: str
     body: bytes | NDArray[np.int64] = field(repr=False)
     committed: bool = False
+    head: bytes = b""
 
 
 class SealedResult(Shareable):  # type: ignore[misc]

@@ -1,7 +1,8 @@
 """The head of a ledger as its site states it to others, who hold it against the site's own file.
 
-A site signs its head at the start of a job; the others keep the statement in their own ledgers. A ledger that
-was replaced by an older copy of itself, however valid, cannot contain every head that others hold.
+A site signs its head at the start of a job, and the others keep the statement in their own ledgers; it signs its
+head again with every result, and the server keeps that. A ledger that was replaced by an older copy of itself,
+however valid, cannot contain every head that others hold.
 """
 
 import struct
@@ -11,7 +12,7 @@ from typing import Any
 from almoner.errors import LedgerError, ProtocolError
 from almoner.schema.base import canonical_json
 
-_SLOT = struct.Struct("<Q32s256s")
+_SLOT = struct.Struct("<Q32s32s256s")
 HEAD_BYTES = _SLOT.size
 """Length of one head with its RSA-2048 signature; an empty slot, zeros alone, is as long."""
 EMPTY_SLOT = bytes(HEAD_BYTES)
@@ -25,16 +26,18 @@ class SignedHead:
     Args:
         seq: number of the last entry.
         hash: hash of the last entry, 64 hexadecimal digits.
+        occasion: what it was signed for, 64 hexadecimal digits: a digest of the job and what was shown in it.
         signature: of `head_statement`, by the site's certificate; not checked by this class.
     """
 
     seq: int
     hash: str
+    occasion: str
     signature: bytes
 
     def to_bytes(self) -> bytes:
         """Encode the head into one slot."""
-        return _SLOT.pack(self.seq, bytes.fromhex(self.hash), self.signature)
+        return _SLOT.pack(self.seq, bytes.fromhex(self.hash), bytes.fromhex(self.occasion), self.signature)
 
     @classmethod
     def from_bytes(cls, slot: bytes) -> "SignedHead | None":
@@ -47,14 +50,19 @@ class SignedHead:
             return None
         if len(slot) != HEAD_BYTES:
             raise ProtocolError("head: not a message of this protocol")
-        seq, entry_hash, signature = _SLOT.unpack(slot)
+        seq, entry_hash, occasion, signature = _SLOT.unpack(slot)
         if not 0 < seq < _MAX_SEQ:
             raise ProtocolError("head: not a message of this protocol")
-        return cls(seq, entry_hash.hex(), signature)
+        return cls(seq, entry_hash.hex(), occasion.hex(), signature)
 
     def to_json(self) -> dict[str, Any]:
         """Return the head as plain JSON."""
-        return {"seq": self.seq, "hash": self.hash, "signature": self.signature.hex()}
+        return {
+            "seq": self.seq,
+            "hash": self.hash,
+            "occasion": self.occasion,
+            "signature": self.signature.hex(),
+        }
 
     @classmethod
     def from_json(cls, value: object) -> "SignedHead":
@@ -64,19 +72,20 @@ class SignedHead:
             ProtocolError: the value is not a head.
         """
         try:
-            seq, entry_hash, signature = (value[key] for key in ("seq", "hash", "signature"))  # type: ignore[index]
-            if type(seq) is int and 0 < seq < _MAX_SEQ:
-                head = cls.from_bytes(_SLOT.pack(seq, bytes.fromhex(entry_hash), bytes.fromhex(signature)))
-                if head is not None and head.hash == entry_hash:
-                    return head
+            seq, *texts = (value[key] for key in ("seq", "hash", "occasion", "signature"))  # type: ignore[index]
+            head = cls.from_bytes(_SLOT.pack(seq, *map(bytes.fromhex, texts)))
+            if head is not None and head.to_json() == value:
+                return head
         except (KeyError, TypeError, ValueError, struct.error):
             pass
-        raise ProtocolError("head: not {seq, hash, signature} of a ledger's head")
+        raise ProtocolError("head: not {seq, hash, occasion, signature} of a ledger's head")
 
 
-def head_statement(site: str, seq: int, entry_hash: str) -> bytes:
+def head_statement(site: str, seq: int, entry_hash: str, occasion: str) -> bytes:
     """Return what a site signs about its ledger."""
-    return canonical_json({"almoner": "ledger-head-v1", "site": site, "seq": seq, "hash": entry_hash})
+    return canonical_json(
+        {"almoner": "ledger-head-v1", "site": site, "seq": seq, "hash": entry_hash, "occasion": occasion}
+    )
 
 
 def pack_heads(sites: tuple[str, ...], heads: dict[str, SignedHead]) -> bytes:

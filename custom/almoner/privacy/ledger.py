@@ -210,10 +210,15 @@ class Ledger(LedgerReader):
         with self._transaction(write=True) as connection:
             return append(connection, kind, text)
 
-    def hold_heads(self, job_id: str, heads: dict[str, SignedHead]) -> None:
+    def hold_heads(self, job_id: str, heads: dict[str, SignedHead], stale: frozenset[str] = frozenset()) -> None:
         """Keep heads of other sites' ledgers, whose signatures the caller has checked.
 
         *Guarantee*: on return the newest head of each site, of these and those held before, is durable.
+
+        Args:
+            job_id: the job in which they were shown.
+            heads: by site.
+            stale: sites whose head held before no longer counts, since their certificate is another one now.
         """
         with self._transaction(write=True) as connection:
-            ledger_heads.hold(connection, job_id, heads)
+            ledger_heads.hold(connection, job_id, heads, stale)

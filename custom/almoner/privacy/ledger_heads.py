@@ -32,8 +32,9 @@ def read_held(connection: Connection) -> dict[str, SignedHead]:
         raise LedgerError("the entry of held heads is malformed → restore the ledger from its backup") from None
 
 
-def hold(connection: Connection, job_id: str, heads: dict[str, SignedHead]) -> None:
-    """Add an entry with the newest head of each site, of these and those held before."""
-    merged = newest(read_held(connection), heads)
+def hold(connection: Connection, job_id: str, heads: dict[str, SignedHead], stale: frozenset[str]) -> None:
+    """Add an entry with the newest head of each site, of these and those held before of sites that are not stale."""
+    held = {site: head for site, head in read_held(connection).items() if site not in stale}
+    merged = newest(held, heads)
     payload = {"job_id": job_id, "heads": {site: head.to_json() for site, head in merged.items()}}
     append(connection, "heads", recorded("heads", payload))

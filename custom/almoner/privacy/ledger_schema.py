@@ -49,8 +49,8 @@ CREATE TABLE steps (
 
 
 def objects(connection: Connection) -> frozenset[tuple[str, str, str | None]]:
-    """Return every table, index and trigger with the text that defines it."""
-    rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%'")
+    """Return every table, index, view and trigger with the text that defines it: all, whatever it is called."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema")
     return frozenset((kind, name, sql) for kind, name, sql in rows)
 
 

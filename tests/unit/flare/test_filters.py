@@ -21,10 +21,11 @@ from almoner.encryption.plain import PlainScheme
 from almoner.flare import job_context as job_context_module
 from almoner.flare.executor import REFUSED
 from almoner.flare.filters import BudgetFilter, EgressFilter, ProtectionFilter, expected_body_bytes
-from almoner.flare.head_exchange import introduction_bytes
+from almoner.flare.head_statements import introduction_bytes
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed, SealedResult, unseal
 from almoner.flare.wire import PAYLOAD_KEY, REFUSAL, ReplyKind, decode_reply, encode_reply
+from almoner.privacy.heads import HEAD_BYTES
 from almoner.privacy.ledger import Ledger
 
 SETUP_BYTES = introduction_bytes(len(SITES))
@@ -164,7 +165,7 @@ class TestBudget:
         sent = run(SealedResult(update()), fl_ctx)
         reply = decode_reply(sent[PAYLOAD_KEY])
         assert (reply.kind, reply.round) == (ReplyKind.UPDATE, 1)
-        assert np.array_equal(context.scheme.open(context.scheme.combine([reply.body]), 1), UPDATE)
+        assert np.array_equal(context.scheme.open(context.scheme.combine([reply.body[:-HEAD_BYTES]]), 1), UPDATE)
         assert set(sent) == {PAYLOAD_KEY, "__headers__"}
 
     def test_a_commit_of_another_step_does_not_count(self, context: JobContext, fl_ctx: FLContext) -> None:
@@ -181,7 +182,7 @@ class TestBudget:
     def test_a_release_passes_after_its_commit(self, context: JobContext, fl_ctx: FLContext) -> None:
         release = SealedResult(Sealed(ReplyKind.RELEASE, 3, "accuracy", b"\7" * 16))
         commit(context, "accuracy")
-        assert decode_reply(run(release, fl_ctx)[PAYLOAD_KEY]).body == b"\7" * 16
+        assert decode_reply(run(release, fl_ctx)[PAYLOAD_KEY]).body[:-HEAD_BYTES] == b"\7" * 16
 
     def test_the_ledger_is_asked_each_time(self, context: JobContext, fl_ctx: FLContext) -> None:
         commit(context)
@@ -213,7 +214,7 @@ class TestBudget:
         assert head(context) == before
 
     def test_the_attack_succeeds_without_this_filter_if_the_flag_is_forged(self, fl_ctx: FLContext) -> None:
-        forged = update(committed=True)
+        forged = update(committed=True, head=bytes(HEAD_BYTES))
         sent = run(SealedResult(forged), fl_ctx, FILTERS[1:])
         assert decode_reply(sent[PAYLOAD_KEY]).kind is ReplyKind.UPDATE  # control off: uncommitted data has left
         assert is_the_refusal(run(SealedResult(update()), fl_ctx, FILTERS[1:]))  # unless the flag is not forged
@@ -298,11 +299,11 @@ def test_a_job_that_this_process_does_not_know(caplog: pytest.LogCaptureFixture)
 def test_every_kind_of_reply_has_one_length(context: JobContext) -> None:
     assert {kind: expected_body_bytes(kind, context) for kind in ReplyKind} == {
         ReplyKind.REFUSAL: 0,
-        ReplyKind.SETUP: 257 + 4 * 296 + 256,
-        ReplyKind.HEAD: 8 + 32 + 256,
+        ReplyKind.SETUP: 257 + 4 * 328 + 256,
+        ReplyKind.HEAD: 8 + 32 + 32 + 256,
         ReplyKind.COSIGNATURE: 256,
-        ReplyKind.UPDATE: context.scheme.message_bytes,
-        ReplyKind.RELEASE: 16,
+        ReplyKind.UPDATE: context.scheme.message_bytes + 328,
+        ReplyKind.RELEASE: 16 + 328,
         ReplyKind.MODEL: 8 * DIMENSION,
     }
 

@@ -10,7 +10,9 @@ import pytest
 from flare_cases import PAIR, SITES, Driver, Pki, head
 
 from almoner.errors import FederationError, LedgerError, ProtocolError
-from almoner.flare.head_exchange import HeadExchange, introduction_bytes, verify_head
+from almoner.flare.filters import check_budget
+from almoner.flare.head_exchange import HeadExchange
+from almoner.flare.head_statements import introduction_bytes, verify_head
 from almoner.flare.held_heads import ServerHeads, heads_json, read_heads
 from almoner.flare.job_context import JobContext
 from almoner.flare.signing import sign
@@ -113,7 +115,7 @@ def test_ledger_that_does_not_verify_takes_no_part(met: Driver) -> None:
 def test_honest_ledger_that_grew_takes_part_again(met: Driver) -> None:
     grow(met.context, 5)
     met.set_up()
-    with met.peer.context.site.ledger() as ledger:
+    with met.peer._context.site.ledger() as ledger:
         assert ledger.held_heads()[SITE].seq == head(met.context)[0] - 1  # the entry of the heads itself came after
 
 
@@ -124,8 +126,9 @@ def test_head_is_signed_only_after_the_check(met: Driver) -> None:
 
 
 def test_invented_heads_stop_nobody(met: Driver, pki: Pki) -> None:
-    invented = SignedHead(99, "ab" * 32, sign(pki.key(PEER).read_bytes(), head_statement(SITE, 99, "ab" * 32)))
-    with met.peer.context.site.ledger() as ledger:
+    signature = sign(pki.key(PEER).read_bytes(), head_statement(SITE, 99, "ab" * 32, "cd" * 32))
+    invented = SignedHead(99, "ab" * 32, "cd" * 32, signature)
+    with met.peer._context.site.ledger() as ledger:
         ledger.hold_heads(met.context.job_id, {SITE: invented})
     met.set_up()
 
@@ -179,7 +182,7 @@ def test_heads_that_their_site_did_not_sign_are_not_kept(met: Driver, forgery: s
     }[forgery]
     before = head(met.context)
     with pytest.raises(ProtocolError, match=r"the ledger head of hungary|no head of hungary"):
-        HeadExchange(met.context).cosign(PAIR, pack_heads(PAIR, forged))
+        met.job._heads.cosign(PAIR, pack_heads(PAIR, forged))
     assert head(met.context) == before
 
 
@@ -187,10 +190,73 @@ def test_an_older_head_never_replaces_a_newer_one(met: Driver, tmp_path: Path, p
     met.set_up()
     with met.context.site.ledger() as ledger:
         held = ledger.held_heads()[PEER]
-        older = SignedHead(1, "00" * 32, bytes(256))
+        older = replace(held, seq=1)
         ledger.hold_heads(met.context.job_id, {PEER: older})
         assert ledger.held_heads()[PEER] == held
     assert newest({PEER: held}, {PEER: replace(held, hash="11" * 32)}) == {PEER: held}
+
+
+@pytest.mark.threat("T-15")
+def test_a_copy_from_the_middle_of_a_job_is_found_by_the_head_that_went_with_the_result(
+    context: JobContext, tmp_path: Path, pki: Pki
+) -> None:
+    """A snapshot or a nightly backup that was taken while a job ran holds every head of the job's start."""
+    server = ServerHeads(tmp_path / "heads.json", pki.roster)
+    driver = Driver(context)
+    driver.set_up()
+    shutil.copyfile(context.site.folder / LEDGER, tmp_path / "older")
+    sent = check_budget(driver.train(1), context)
+    server.keep(unpack_heads((SITE,), sent.head))
+    roll_back(context, tmp_path / "older")
+    again = Driver(context)
+    again.introduce()
+    again.prove()  # the control off: what others hold from the job's start is all in the copy
+    held = again.introductions[: -len(NOTHING_HELD)] + pack_heads(SITES, server.held())
+    with pytest.raises(LedgerError, match="rolled back: the server holds this site's signed head"):
+        HeadExchange(context).prove(PAIR, held)
+
+
+@pytest.mark.threat("T-15")
+def test_a_head_of_an_earlier_job_cannot_be_shown_again(met: Driver) -> None:
+    """Else a lying server could keep a peer from ever holding a newer one."""
+    met.set_up()
+    old = unpack_heads(PAIR, met.heads)
+    later = Driver(met.context)
+    later.introduce()
+    later.prove()
+    replayed = unpack_heads(PAIR, later.heads) | {PEER: old[PEER]}
+    with pytest.raises(ProtocolError, match="the ledger head of hungary was signed for something else"):
+        later.job._heads.cosign(PAIR, pack_heads(PAIR, replayed))
+
+
+@pytest.mark.threat("T-15")
+def test_a_head_proven_without_a_holder_is_not_cosigned_by_that_holder(context: JobContext, tmp_path: Path) -> None:
+    """A lying server shows the rolled-back site an introduction from before the holder learnt of its head."""
+    shutil.copyfile(context.site.folder / LEDGER, tmp_path / "older")
+    first = Driver(context)
+    nothing = first.peer.introduce()
+    first.set_up()
+    roll_back(context, tmp_path / "older")
+    grow(context, 50)
+    driver = Driver(context)
+    driver.introduce()
+    own = driver.introductions[: len(nothing)]
+    fork = HeadExchange(context).prove(PAIR, own + nothing + NOTHING_HELD)
+    heads = fork + driver.peer.prove(PAIR, driver.introductions)
+    with driver.peer._context.site.ledger() as ledger:
+        held = ledger.held_heads()[SITE]
+        with pytest.raises(ProtocolError, match="the ledger head of cleveland was signed for something else"):
+            driver.peer.cosign(PAIR, heads)
+        assert ledger.held_heads()[SITE] == held
+
+
+def test_heads_of_a_former_certificate_make_room(met: Driver, pki: Pki) -> None:
+    """A site with a new certificate could not be held to anything, as long as a head of the old one is higher."""
+    signature = sign(pki.key("lead").read_bytes(), head_statement(PEER, 500, "ab" * 32, "cd" * 32))
+    with met.context.site.ledger() as ledger:
+        ledger.hold_heads(met.context.job_id, {PEER: SignedHead(500, "ab" * 32, "cd" * 32, signature)})
+        met.set_up()
+        assert ledger.held_heads()[PEER].seq < 500
 
 
 class TestServer:
@@ -229,7 +295,7 @@ def test_heads_survive_json_and_bytes(met: Driver, pki: Pki) -> None:
 
 
 def test_a_missing_entry_and_another_one_are_told_apart() -> None:
-    held = SignedHead(5, "ab" * 32, bytes(256))
+    held = SignedHead(5, "ab" * 32, "cd" * 32, bytes(256))
     verify_contains("ab" * 32, held, "hungary")
     with pytest.raises(LedgerError, match="has no such entry"):
         verify_contains(None, held, "hungary")

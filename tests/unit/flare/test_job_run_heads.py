@@ -1,0 +1,95 @@
+"""The server's part of the exchange of heads: a member who answers nonsense is left out, the others go on."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flare_cases import DIMENSION, PAIR, SITES, TRAIN_ONLY, Pki, make_context
+
+from almoner.encryption.plain import PlainScheme
+from almoner.flare.filters import check_budget, let_out, put_on_protection
+from almoner.flare.head_statements import introduction_bytes, verifies
+from almoner.flare.held_heads import ServerHeads
+from almoner.flare.job_context import JobContext
+from almoner.flare.job_run import JobRun
+from almoner.flare.sealed import Sealed
+from almoner.flare.site_job import SiteJob
+from almoner.flare.wire import Reply, ReplyKind, TaskHeader
+from almoner.privacy.heads import HEAD_BYTES
+
+MALLORY = "switzerland"
+NONSENSE = {
+    "introduction": ("setup", Reply(kind=ReplyKind.SETUP, round=0, body=b"\1" * introduction_bytes(len(SITES)))),
+    "head": ("heads", Reply(kind=ReplyKind.HEAD, round=0, body=b"\1" * HEAD_BYTES)),
+    "no head": ("heads", Reply(kind=ReplyKind.HEAD, round=0, body=bytes(HEAD_BYTES))),
+    "result": (
+        "train",
+        Reply(kind=ReplyKind.UPDATE, round=1, body=b"\1" * (PlainScheme(DIMENSION).message_bytes + HEAD_BYTES)),
+    ),
+}
+
+
+class Members:
+    """Real sites' jobs with their filters; one of them may answer something else to one kind of task."""
+
+    def __init__(self, contexts: dict[str, JobContext], kind: str = "", answer: Reply | None = None) -> None:
+        self.jobs = {site: (SiteJob(context), context) for site, context in contexts.items()}
+        self.kind, self.answer = kind, answer
+
+    def ask(self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int) -> dict[str, Reply]:
+        return {site: self.reply(site, header, body) for site in sites}
+
+    def reply(self, site: str, header: TaskHeader, body: bytes) -> Reply:
+        if site == MALLORY and header.kind == self.kind and self.answer is not None:
+            return self.answer
+        job, context = self.jobs[site]
+        sealed: Sealed = job.answer(header, body)
+        for step in (check_budget, put_on_protection, let_out):
+            sealed = step(sealed, context)
+        assert isinstance(sealed.body, bytes)
+        return Reply(kind=sealed.kind, round=sealed.round, body=sealed.body)
+
+
+@pytest.fixture
+def run(tmp_path: Path, pki: Pki) -> Callable[..., tuple[JobRun, Members]]:
+    def make(kind: str = "", answer: Reply | None = None) -> tuple[JobRun, Members]:
+        sites = (*PAIR, MALLORY)
+        contexts = {site: make_context(tmp_path / site, pki, TRAIN_ONLY, site=site) for site in sites}
+        members = Members(contexts, kind, answer)
+        first = contexts[PAIR[0]]
+        heads = ServerHeads(tmp_path / "heads.json", pki.roster)
+        job = JobRun(first.envelope, first.job_id, first.scheme, DIMENSION, members.ask, lambda progress: None, heads)
+        return job, members
+
+    return make
+
+
+def test_all_honest_members_take_part_and_their_heads_are_kept(run: Callable[..., tuple[JobRun, Members]]) -> None:
+    job, members = run()
+    result = job.run((*PAIR, MALLORY))
+    assert [record.contributors for record in result.rounds] == [(*PAIR, MALLORY)] * 2
+    assert set(result.heads) == set(result.cosignatures) == {*PAIR, MALLORY}
+    held = job.heads.held()
+    for site, (_, context) in members.jobs.items():
+        with context.site.ledger() as ledger:
+            assert held[site].hash == ledger.head()[1], "the head that went with the last result covers all of it"
+        assert held[site].seq > result.heads[site]["seq"]
+
+
+@pytest.mark.threat("T-15")
+@pytest.mark.parametrize("what", NONSENSE)
+def test_a_member_that_answers_nonsense_stops_nobody(run: Callable[..., tuple[JobRun, Members]], what: str) -> None:
+    job, _ = run(*NONSENSE[what])
+    result = job.run((*PAIR, MALLORY))
+    assert [record.contributors for record in result.rounds] == [PAIR] * 2
+    assert len(result.cosignatures) == (3 if what == "result" else 2)
+
+
+def test_a_head_under_another_certificate_is_not_held(run: Callable[..., tuple[JobRun, Members]]) -> None:
+    job, _ = run()
+    job.run((*PAIR, MALLORY))
+    head = job.heads.held()[PAIR[0]]
+    assert verifies(head, job.heads.roster, PAIR[0])
+    assert not verifies(head, job.heads.roster, PAIR[1])
+    assert not verifies(replace(head, seq=head.seq + 1), job.heads.roster, PAIR[0])
