@@ -19,13 +19,14 @@ from almoner.flare.wire import Reply, ReplyKind, TaskHeader
 from almoner.privacy.heads import HEAD_BYTES
 
 MALLORY = "switzerland"
+UPDATE_BYTES = PlainScheme(DIMENSION).message_bytes + HEAD_BYTES
 NONSENSE = {
     "introduction": ("setup", Reply(kind=ReplyKind.SETUP, round=0, body=b"\1" * introduction_bytes(len(SITES)))),
     "head": ("heads", Reply(kind=ReplyKind.HEAD, round=0, body=b"\1" * HEAD_BYTES)),
     "no head": ("heads", Reply(kind=ReplyKind.HEAD, round=0, body=bytes(HEAD_BYTES))),
     "result": (
         "train",
-        Reply(kind=ReplyKind.UPDATE, round=1, body=b"\1" * (PlainScheme(DIMENSION).message_bytes + HEAD_BYTES)),
+        Reply(kind=ReplyKind.UPDATE, round=1, body=b"\1" * UPDATE_BYTES),
     ),
 }
 
