@@ -8,7 +8,7 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 from nvflare.lighter.utils import load_private_key_file, sign_folders
 
+from almoner.admission.history import History
 from almoner.errors import LedgerError, ProvisioningError
 from almoner.flare.deployer import CANNOT_DECIDE, PolicyAppDeployer
+from almoner.flare.ledger_history import HistoryReader
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.render import new_envelope, render_app, render_meta
 from almoner.flare.signed_decisions import verify_decisions
@@ -354,3 +356,71 @@ def test_a_door_that_fails_stays_shut_and_does_not_say_on_what(
     assert not (Path(door.workspace.get_root_dir()) / job_id).exists()
     with door.ledger() as ledger:
         assert not ledger.seen_nonce(envelope.nonce)
+
+
+@pytest.fixture
+def own_door(door: Door) -> Iterator[Door]:
+    """A door before which no job waits, neither before nor after the test."""
+
+    def clear() -> None:
+        with door.ledger() as ledger:
+            for job in ledger.open_jobs():
+                ledger.withdraw(job.job_id, "made room for a test")
+
+    clear()
+    yield door
+    clear()
+
+
+@pytest.mark.threat("T-33")
+def test_a_job_that_was_never_started_is_withdrawn_with_its_folder(
+    own_door: Door, cheap: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a job was aborted after its admission: no site is told to start it."""
+    from almoner.flare import deployer
+
+    waiting, charged = submit_anew(own_door, cheap)
+    folder = Path(own_door.workspace.get_root_dir()) / waiting
+    assert folder.is_dir()
+    monkeypatch.setattr(deployer, "START_SECONDS", 0.0)
+    _, next_charged = submit_anew(own_door, cheap)
+    assert next_charged == pytest.approx(charged), "only the second job is charged now"
+    assert not folder.exists()
+    with own_door.ledger() as ledger:
+        assert ledger.job(waiting).status == "settled"
+
+
+@pytest.mark.threat("T-33")
+def test_a_job_that_starts_while_the_door_looks_back_goes_on(
+    own_door: Door, cheap: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launcher starts the job after the door has read that it was never started, and before it acts on it."""
+    from almoner.flare import deployer
+
+    waiting, _ = submit_anew(own_door, cheap)
+    folder, read = Path(own_door.workspace.get_root_dir()) / waiting, HistoryReader.read
+
+    def read_and_start(self: HistoryReader, ledger: Ledger) -> History:
+        history = read(self, ledger)
+        if ledger.job(waiting).status == "reserved":
+            ledger.start(waiting, ledger.job(waiting).tree_digest)
+        return history
+
+    monkeypatch.setattr(deployer, "START_SECONDS", 0.0)
+    monkeypatch.setattr(HistoryReader, "read", read_and_start)
+    submit_anew(own_door, cheap)
+    assert folder.is_dir()
+    with own_door.ledger() as ledger:
+        ledger.commit(waiting, "train-0001")
+        ledger.release(waiting, "train-0001", "a" * 64)
+        ledger.settle(waiting, "the job ended")
+
+
+def submit_anew(door: Door, spec: JobSpec) -> tuple[str, float]:
+    """Have a new envelope admitted; return the job's id, and what is reserved and not committed afterwards."""
+    envelope, job_id = new_envelope(spec, door.consortium.declarations.consortium.sites), str(uuid.uuid4())
+    data = door.sign(render_app(envelope), door.consortium.user_kit(LEAD) / "startup")
+    assert door.deploy(data, render_meta(envelope), job_id) == ""
+    with door.ledger() as ledger:
+        account = ledger.account(f"{SITE}-cardiology")
+    return job_id, account.rdp_spent - account.rdp_committed

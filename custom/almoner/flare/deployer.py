@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 CANNOT_DECIDE = "refused: this site cannot decide about jobs now; its operator finds the reason in the site's log"
 _JOB_FILE = f"config/{names.JOB_FILE}"
 START_SECONDS = 600.0
-"""After so long a reservation that was never started is given back: another site refused the job, or the server
-never started it. FLARE starts a job within seconds of its deployment."""
+"""After so long a reservation that was never started is given back, and its folder deleted: another site refused the
+job, it was aborted, or the server never started it. FLARE starts a job within seconds of its deployment."""
 
 _FORBIDDEN_META = ("launcher_spec", "byoc", "flower_predeployed", "custom_props", "job_launcher_spec")
 
@@ -102,7 +102,7 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
     ) -> Decision:
         """Decide, record the decision, and if it admits: reserve and write the job's folder."""
         name = _printable(str(job_meta.get("name", ""))[:64])
-        history = self._look_back(site, ledger)
+        history = self._look_back(site, ledger, workspace)
         try:
             app = read_signed_app(app_data, site.root_ca)
             envelope = _read_envelope(app)
@@ -130,14 +130,15 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
             undo.pop_all()
         return recorded
 
-    def _look_back(self, site: SiteFiles, ledger: Ledger) -> History:
+    def _look_back(self, site: SiteFiles, ledger: Ledger, workspace: Workspace) -> History:
         """Return the history of jobs, after the book was brought up to date with policy and clock."""
         history = self._reader.read(ledger)
         record_policy(site, ledger, history)
         since = time.time() - START_SECONDS
         for job in history.jobs:
-            if not job.started and job.ended_unix_seconds is None and job.reserved_unix_seconds < since:
-                ledger.settle(job.job_id, "the job was never started")
+            waits = not job.started and job.ended_unix_seconds is None and job.reserved_unix_seconds < since
+            if waits and ledger.withdraw(job.job_id, "the job was never started"):
+                remove_job(run_folder(workspace, job.job_id), site.folder)
         return self._reader.read(ledger)
 
     def _reserve(

@@ -89,8 +89,9 @@ class SettlingHandle(JobHandleSpec):  # type: ignore[misc]
     """A job's process, whose end settles the job's charge and deletes the job's folder.
 
     A process that ends by itself with code 0 was told to end by the server, or had lost it: steps that it
-    never started are refunded. After any other end (crash, kill) the job is abandoned: its whole reservation
-    stays charged, since what the process had seen is not public, until the site's data officer reconciles it.
+    never started are refunded. After any other end (crash, kill) a job that had committed no step is refunded too,
+    since it had read no data. One that had is abandoned: its whole reservation stays charged, since what the process
+    had seen is not public, until the site's data officer reconciles it.
     """
 
     def __init__(self, handle: JobHandle, site: SiteFiles, job_id: str) -> None:
@@ -116,13 +117,13 @@ class SettlingHandle(JobHandleSpec):  # type: ignore[misc]
         remove_job(self._site.kit / self._job_id, self._site.folder)
 
     def _settle(self) -> None:
-        """Refund what was never started, if the process ended by itself; else abandon the job."""
+        """Refund what was never started, if the process ended by itself; else close the job as dead."""
         try:
             with self._site.ledger() as ledger:
                 if self._handle.exit_code == 0:
                     ledger.settle(self._job_id, "the job ended")
                 else:
-                    ledger.abandon(self._job_id, "its process did not end by itself")
-                    logger.warning("job %s: its process did not end by itself; abandoned, charged", self._job_id)
+                    status = ledger.close_dead(self._job_id, "its process did not end by itself")
+                    logger.warning("job %s: its process did not end by itself; %s", self._job_id, status)
         except AlmonerError as error:
             logger.error("job %s: not settled: %s", self._job_id, error)

@@ -24,6 +24,9 @@ from almoner.errors import FederationError
 from almoner.flare.controller import STATS_GROUP
 
 POLL_SECONDS = 0.5
+ABORT_SECONDS = 60.0
+"""How long an aborted job may take to end: FLARE gives its process ten seconds, and then packs its folder."""
+
 logging.getLogger("nvflare").propagate = False
 """FLARE logs every failed try and late reply; users read the one line that an error becomes here. (Opacus gives the
 root logger a handler when it is imported, so that a missing handler is not enough.)"""
@@ -133,10 +136,39 @@ class UserSession:
         with _one_line_errors(f"download_job {job_id}"):
             return Path(self._session.download_job_result(job_id, str(out.resolve())))
 
-    def abort(self, job_id: str) -> None:
-        """Ask the server to abort a job."""
+    def abort(self, job_id: str) -> JobReport:
+        """Abort a job, and wait for its end.
+
+        *Guarantee*: on return the server has no process for the job, and its status is final: FINISHED:ABORTED, if
+        it did not end by itself before.
+
+        Raises:
+            FederationError: the server refuses, or the job has not ended in time.
+        """
+        deadline = time.monotonic() + ABORT_SECONDS
+        asked = False
+        while True:
+            asked = asked or self._ask_to_abort(job_id)
+            report = self.report(job_id)
+            if asked and report.status.startswith("FINISHED") and not self._is_running(job_id):
+                return report
+            if time.monotonic() > deadline:
+                raise FederationError(f"job {job_id}: not aborted, still {report.status} → try again")
+            time.sleep(POLL_SECONDS)
+
+    def _ask_to_abort(self, job_id: str) -> bool:
+        """Tell whether the server took the command; it cannot while it is just starting the job."""
         with _one_line_errors(f"abort_job {job_id}"):
-            self._session.abort_job(job_id)
+            try:
+                self._session.abort_job(job_id)
+            except api_spec.InternalError:
+                return False
+            return True
+
+    def _is_running(self, job_id: str) -> bool:
+        """Tell whether the server has a process for a job."""
+        with _one_line_errors("check_status server"):
+            return job_id in {job.job_id for job in self._session.get_system_info().job_info}
 
     def shutdown(self) -> None:
         """Shut down all sites and the server, in this order."""

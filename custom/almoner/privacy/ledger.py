@@ -4,15 +4,19 @@ A job's states and the only ways between them:
 
     (unknown)         --reserve-->   reserved
     reserved          --start-->     started
+    reserved          --withdraw-->  settled      all of it is refunded: the job can start no more
     started           --commit-->    started      each step once, in the planned order, before it reads data
     started           --release-->   started      each committed step once, by the digest of what leaves
     reserved, started --settle-->    settled      steps never committed are refunded
     started           --abandon-->   abandoned    its process died: all of it stays charged
+    started           --close_dead-> settled      its process died before the first step: no data was read, all refunded
+    started           --close_dead-> abandoned    its process died after it
     abandoned         --reconcile--> settled      steps never committed are refunded, on a person's word
 
 Everything else raises, but for repetitions, which write nothing: `settle` on a settled job returns 0.0, so
-that every path on which a job can end may call it; `abandon` on an abandoned job; `release` of the same
-digest again, in any state, so that a result that was lost on its way can be sent once more. Two kinds of
+that every path on which a job can end may call it; `abandon` on an abandoned job, `close_dead` on a settled one
+too; `release` of the same digest again, in any state, so that a result that was lost on its way can be sent once
+more. `withdraw` leaves a job in any other state alone, and says so. Two kinds of
 refusal: `PolicyViolation` (with `BudgetExceeded`) for what a submitter asked, `LedgerError` for an illegal
 transition or a file that is missing, damaged or locked.
 
@@ -34,7 +38,7 @@ from almoner.privacy.ledger_file import creation
 from almoner.privacy.ledger_migration import migrate
 from almoner.privacy.ledger_reading import LedgerReader
 from almoner.privacy.ledger_schema import LEDGER_VERSION
-from almoner.privacy.ledger_tables import AccountState, JobState
+from almoner.privacy.ledger_tables import AccountState, JobState, JobStatus
 from almoner.privacy.ledger_transitions import Reservation
 from almoner.privacy.ledger_verify import VerifyReport
 from almoner.schema.base import Model
@@ -169,6 +173,21 @@ class Ledger(LedgerReader):
         with self._transaction(write=True) as connection:
             return transitions.settle(connection, job_id, reason)
 
+    def withdraw(self, job_id: str, reason: str) -> bool:
+        """Settle a job if it is still reserved, all of it refunded; leave it alone if not.
+
+        *Guarantee*: state and settlement are one transaction, so a job that starts at this moment either is left
+        alone or cannot start.
+
+        Returns:
+            Whether the job was reserved, and is settled now.
+
+        Raises:
+            LedgerError: when the job has no reservation, or the reason is not one plain line.
+        """
+        with self._transaction(write=True) as connection:
+            return transitions.withdraw(connection, job_id, reason)
+
     def abandon(self, job_id: str, reason: str) -> None:
         """Mark a started job as dead: its process ended in a way that nobody but the site may have caused.
 
@@ -180,6 +199,23 @@ class Ledger(LedgerReader):
         """
         with self._transaction(write=True) as connection:
             transitions.abandon(connection, job_id, reason)
+
+    def close_dead(self, job_id: str, reason: str) -> JobStatus:
+        """Close a started job whose process died: settle it if it committed nothing, else abandon it.
+
+        Data is read after the first commit only, so before it nothing about the data can have killed the process,
+        and a refund tells nothing.
+
+        *Guarantee*: on return the job can commit and release nothing more.
+
+        Returns:
+            "settled" or "abandoned"; for a job that is one of them nothing happens.
+
+        Raises:
+            LedgerError: when the job has no reservation or never started, or the reason is not one plain line.
+        """
+        with self._transaction(write=True) as connection:
+            return transitions.close_dead(connection, job_id, reason)
 
     def reconcile(self, job_id: str, reason: str) -> float:
         """Settle an abandoned job: give back the steps that the ledger shows were never committed.

@@ -23,7 +23,7 @@ from almoner.privacy.ledger_entries import (
     Started,
     validated,
 )
-from almoner.privacy.ledger_tables import AccountState, JobState
+from almoner.privacy.ledger_tables import AccountState, JobState, JobStatus
 from almoner.privacy.plan import PlannedStep
 from almoner.schema.base import NeighboringRelation
 from almoner.schema.policy import Account
@@ -192,6 +192,14 @@ def settle(connection: Connection, job_id: str, reason: str) -> float:
     return refund
 
 
+def withdraw(connection: Connection, job_id: str, reason: str) -> bool:
+    """Settle a job that is still reserved; see `Ledger.withdraw`."""
+    reserved = known_job(connection, job_id).status == "reserved"
+    if reserved:
+        settle(connection, job_id, reason)
+    return reserved
+
+
 def abandon(connection: Connection, job_id: str, reason: str) -> None:
     """Mark a started job as dead, all of it charged; see `Ledger.abandon`."""
     job = known_job(connection, job_id)
@@ -201,6 +209,18 @@ def abandon(connection: Connection, job_id: str, reason: str) -> None:
         raise LedgerError(f"job {job_id} is {job.status} → only a started job can be abandoned")
     append_model(connection, validated(Abandoned, {"job_id": job_id, "reason": reason}))
     tables.set_status(connection, job_id, "abandoned")
+
+
+def close_dead(connection: Connection, job_id: str, reason: str) -> JobStatus:
+    """Settle a dead job that committed nothing, abandon another; see `Ledger.close_dead`."""
+    job = known_job(connection, job_id)
+    if job.status == "settled":
+        return "settled"
+    if job.status == "started" and tables.last_position(connection, job_id) < 0:
+        settle(connection, job_id, reason)
+        return "settled"
+    abandon(connection, job_id, reason)
+    return "abandoned"
 
 
 def reconcile(connection: Connection, job_id: str, reason: str) -> float:

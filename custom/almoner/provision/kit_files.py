@@ -64,7 +64,7 @@ def render_server_resources() -> dict[str, Any]:
             ),
             _component(
                 "job_manager",
-                "nvflare.apis.impl.job_def_manager.SimpleJobDefManager",
+                names.JOB_MANAGER,
                 uri_root="{$ALMONER_HOME}/jobs",
                 job_store_id="job_store",
             ),

@@ -20,6 +20,7 @@ CONTROLLER = "almoner.flare.controller.AlmonerController"
 DEPLOYER = "almoner.flare.deployer.PolicyAppDeployer"
 LAUNCHER = "almoner.flare.launcher.AuthorisedLauncher"
 SERVER_LAUNCHER = "almoner.flare.launcher.ServerLauncher"
+JOB_MANAGER = "almoner.flare.job_manager.FinalStatusJobManager"
 APP_VALIDATOR = "almoner.flare.app_validator.FileListValidator"
 RESULT_FILTERS = (
     "almoner.flare.filters.BudgetFilter",

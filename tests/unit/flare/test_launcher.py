@@ -44,6 +44,7 @@ def handle_of(context: JobContext, end: Callable[[], None]) -> tuple[SettlingHan
 def test_the_end_of_a_process(context: JobContext, end: Callable[[], None], code: int, refunded: bool) -> None:
     """FLARE reads the process's code from its folder, else from the handle, and reports failures to the server."""
     with context.site.ledger() as ledger:
+        ledger.commit(JOB_ID, "train-0001")
         reserved = ledger.account(context.dataset.population).rdp_spent
     handle, folder = handle_of(context, end)
     handle.wait()

@@ -30,6 +30,17 @@ def test_open_jobs_of_the_last_run(context: JobContext) -> None:
         ledger.verify()
 
 
+@pytest.mark.threat("T-33")
+def test_a_job_that_had_read_nothing_costs_nothing(context: JobContext) -> None:
+    with context.site.ledger() as ledger:
+        assert ledger.account(context.dataset.population).rdp_spent > 0
+        close_leftovers(ledger)
+        assert ledger.job(context.job_id).status == "settled"
+        assert ledger.account(context.dataset.population).rdp_spent == 0
+        with pytest.raises(LedgerError, match="settled"):  # by a process that outlived the site's
+            ledger.commit(context.job_id, "train-0001")
+
+
 def test_nothing_is_written_when_nothing_was_left(context: JobContext) -> None:
     with context.site.ledger() as ledger:
         close_leftovers(ledger)

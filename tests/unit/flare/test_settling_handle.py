@@ -56,3 +56,18 @@ def test_a_process_that_dies_leaves_its_job_abandoned_and_charged(context: JobCo
             ledger.commit(JOB_ID, "train-0002")
         assert ledger.reconcile(JOB_ID, "the machine lost power") == before.rdp_spent - before.rdp_committed
         ledger.verify()
+
+
+@pytest.mark.threat("T-33")
+@pytest.mark.parametrize("end", [kill_itself, lambda: os._exit(3)])
+def test_a_process_that_dies_before_it_reads_data_costs_nothing(context: JobContext, end: Callable[[], None]) -> None:
+    with context.site.ledger() as ledger:
+        (before,) = ledger.accounts()
+        assert before.rdp_spent > 0
+        handle = SettlingHandle(Process(end), context.site, JOB_ID)
+        handle.wait()
+        handle.wait()
+        assert ledger.job(JOB_ID).status == "settled"
+        (after,) = ledger.accounts()
+        assert after.rdp_spent == 0
+        ledger.verify()

@@ -85,6 +85,10 @@ ACTS: dict[str, Act] = {
     "release the second": lambda book: book.release(job_id(1), "train-0002", "d" * 64),
     "release no digest": lambda book: book.release(job_id(1), "train-0001", "d"),
     "settle": lambda book: book.settle(job_id(1), "the job ended"),
+    "withdraw": lambda book: book.withdraw(job_id(1), "the job was never started"),
+    "withdraw by a paragraph": lambda book: book.withdraw(job_id(1), "never\nstarted"),
+    "close dead": lambda book: book.close_dead(job_id(1), "its process died"),
+    "close dead by a paragraph": lambda book: book.close_dead(job_id(1), "its process\ndied"),
     "abandon": lambda book: book.abandon(job_id(1), "its process died"),
     "abandon by a paragraph": lambda book: book.abandon(job_id(1), "its process\ndied"),
     "reconcile": lambda book: book.reconcile(job_id(1), "the machine lost power"),
@@ -125,6 +129,16 @@ ILLEGAL = [
     (("reserve", "start", "abandon"), "settle"),
     (("reserve", "start", "abandon", "reconcile"), "reconcile"),
     (("reserve", "start", "abandon", "reconcile"), "abandon"),
+    ((), "withdraw"),
+    (("reserve",), "withdraw by a paragraph"),
+    (("reserve", "withdraw"), "start"),
+    ((), "close dead"),
+    (("reserve",), "close dead"),
+    (("reserve", "start"), "close dead by a paragraph"),
+    (("reserve", "start", "close dead"), "first"),
+    (("reserve", "start", "first", "close dead"), "second"),
+    (("reserve", "start", "first", "close dead"), "release"),
+    (("reserve", "start", "first", "close dead"), "settle"),
     ((), "reconcile"),
     (("reserve",), "reconcile"),
     (("reserve", "start"), "reconcile"),
@@ -169,6 +183,37 @@ def test_an_abandoned_job_stays_charged_until_somebody_reconciles_it(ledger: Led
     assert (ledger.job(job_id(1)).status, ledger.open_jobs()) == ("settled", ())
     assert ledger.verify().accounts == ledger.accounts()
     assert ACTS["settle"](ledger) == 0.0
+
+
+@pytest.mark.parametrize("before", [("start",), ("start", "first"), ("start", "abandon"), ("settle",)])
+def test_withdrawing_leaves_a_job_alone_that_is_not_reserved(ledger: Ledger, before: tuple[str, ...]) -> None:
+    for name in ("reserve", *before):
+        ACTS[name](ledger)
+    head, state = ledger.head(), ledger.job(job_id(1))
+    assert ACTS["withdraw"](ledger) is False
+    assert (ledger.head(), ledger.job(job_id(1))) == (head, state)
+
+
+def test_withdrawing_gives_a_reservation_back(ledger: Ledger) -> None:
+    ACTS["reserve"](ledger)
+    assert ACTS["withdraw"](ledger) is True
+    assert (ledger.job(job_id(1)).status, ledger.account(POPULATION).rdp_spent) == ("settled", 0.0)
+    assert ledger.verify().accounts == ledger.accounts()
+
+
+@pytest.mark.threat("T-09")
+@pytest.mark.parametrize(("before", "status", "charge"), [((), "settled", 0), (("second",), "abandoned", 3)])
+def test_a_dead_job_is_given_back_if_it_committed_nothing(
+    ledger: Ledger, before: tuple[str, ...], status: str, charge: int
+) -> None:
+    for name in ("reserve", "start", *before):
+        ACTS[name](ledger)
+    assert ACTS["close dead"](ledger) == ledger.job(job_id(1)).status == status
+    assert ledger.account(POPULATION).rdp_spent == charge * STEP
+    head = ledger.head()
+    assert ACTS["close dead"](ledger) == status
+    assert ledger.head() == head
+    assert ledger.verify().accounts == ledger.accounts()
 
 
 def test_skipping_forward_is_allowed_and_the_rest_is_refunded(ledger: Ledger) -> None:

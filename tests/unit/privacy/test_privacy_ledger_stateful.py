@@ -128,6 +128,34 @@ class LedgerMachine(RuleBasedStateMachine):
             with pytest.raises(LedgerError):
                 self.ledger.abandon(job_id(number), "x")
 
+    @precondition(lambda self: self.jobs)
+    @rule(number=numbers)
+    def withdraw(self, number: int) -> None:
+        if number not in self.jobs:
+            with pytest.raises(LedgerError):
+                self.ledger.withdraw(job_id(number), "x")
+            return
+        reserved = self.status[number] == "reserved"
+        assert self.ledger.withdraw(job_id(number), "x") is reserved
+        if reserved:
+            self.num_entries += 1
+            self.status[number] = "settled"
+            self.settled_now = True
+
+    @precondition(lambda self: "started" in self.status.values())
+    @rule(number=numbers)
+    def close_dead(self, number: int) -> None:
+        status = self.status.get(number)
+        if status in (None, "reserved"):
+            with pytest.raises(LedgerError):
+                self.ledger.close_dead(job_id(number), "x")
+            return
+        expected = ("abandoned" if self.done[number] else "settled") if status == "started" else status
+        assert self.ledger.close_dead(job_id(number), "x") == expected
+        self.num_entries += status == "started"
+        self.settled_now = self.settled_now or status != expected == "settled"
+        self.status[number] = expected
+
     @precondition(lambda self: "abandoned" in self.status.values())
     @rule(number=numbers)
     def reconcile(self, number: int) -> None:
