@@ -61,12 +61,15 @@ class ApprovalState:
         problem: why a paper that is there does not count, "" if it does; one line that owes nothing to data.
         approved: False if the officer denied the job.
         digest: of the signed approval.
+        submitter, workload_digest: whose job with which code it is about.
     """
 
     problem: str
     approved: bool = False
     expires_unix_seconds: int = 0
     digest: str = ""
+    submitter: str = ""
+    workload_digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class PolicyCase(Model):
     exported_by: PlainText | None = None
     spent_share: Annotated[float, Field(ge=0, le=1)] | None = None
     jobs: tuple[CasePastJob, ...] = ()
-    approval: Literal["approved", "denied", "expired", "used", "unsound"] | None = None
+    approval: Literal["approved", "denied", "expired", "used", "unsound", "of_another", "of_other_code"] | None = None
     workload: CaseWorkload = CaseWorkload()
     also_installed: tuple[Name, ...] = ()
     nominal_records: Count | None = None

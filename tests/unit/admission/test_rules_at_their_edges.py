@@ -169,7 +169,7 @@ class TestNamedUsers:
 
 class TestApproval:
     CASE = Case(policy=policy(require={"manual_approval": {"roles": ["org_admin"], "max_days": 30}}))
-    GOOD = ApprovalState("", True, int(NOW), "e" * 64)
+    GOOD = ApprovalState("", True, int(NOW), "e" * 64, LEAD.name, WORKLOAD.digest)
 
     def test_awaiting_names_the_digest_that_does_not_change(self) -> None:
         about = job_digest(self.CASE.request().envelope)
@@ -184,6 +184,9 @@ class TestApproval:
             (replace(GOOD, approved=False), "the data officer denied digest"),
             (replace(GOOD, expires_unix_seconds=int(NOW) - 1), "expired at 2027-01-15T07:59:59+00:00"),
             (ApprovalState("its signature does not verify"), "does not count: its signature does not verify"),
+            (replace(GOOD, submitter="b@hungary.example"), f"it is for b@hungary.example, not for {LEAD.name}"),
+            (replace(GOOD, workload_digest="d" * 64), f"code {'d' * 16}, {'a' * 16} is installed"),
+            (replace(GOOD, workload_digest=""), "it is for the workload's code none, "),
         ],
     )
     def test_what_does_not_count(self, paper: ApprovalState, finding: str) -> None:
