@@ -104,6 +104,7 @@ def _past(number: int, job: CasePastJob, now: float, population: str, budget: fl
         study=job.study,
         submitter=job.submitter,
         committed=job.committed,
+        released=job.committed if job.released is None else job.released,
         started=job.state != "reserved",
         ended_unix_seconds=when if job.state == "ended" else None,
     )

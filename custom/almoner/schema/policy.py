@@ -63,7 +63,7 @@ class Pause(Model):
     """A pause for a submitter, and for a study, whose jobs die.
 
     Args:
-        after_dead_jobs: so many started jobs that ended before their last step.
+        after_dead_jobs: so many jobs that were charged and ended before their last result left.
         days: how far back they count; the pause ends when the oldest is older.
     """
 

@@ -24,7 +24,8 @@ class CasePastJob(Model):
 
     Args:
         share: what it holds of the account's budget.
-        steps: how many it had planned; `committed` of them may have touched data.
+        steps: how many it had planned; `committed` of them may have touched data, and of `released` a result left
+            (of all those committed if not given).
     """
 
     days_ago: Days
@@ -33,6 +34,7 @@ class CasePastJob(Model):
     submitter: UserName
     steps: Annotated[int, Field(ge=0, le=10_001)] = 1
     committed: Annotated[int, Field(ge=0, le=10_001)] = 1
+    released: Annotated[int, Field(ge=0, le=10_001)] | None = None
     state: Literal["reserved", "started", "ended"] = "ended"
 
 

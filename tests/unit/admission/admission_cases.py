@@ -48,6 +48,7 @@ def past(days_ago: float, share: float = 0.1, **changes: Any) -> PastJob:
         "study": "cardiology",
         "submitter": LEAD.name,
         "committed": 21,
+        "released": changes.get("committed", 21),
         "started": True,
         "ended_unix_seconds": when + 60,
     }

@@ -81,13 +81,15 @@ class TestPauses:
         ("changes", "expected"),
         [
             ({"committed": 20}, "broken"),
-            ({"committed": 0}, "broken"),
+            ({"committed": 21, "released": 20}, "broken"),
+            ({"committed": 21, "released": 0}, "broken"),
+            ({"committed": 0}, "holds"),
             ({"committed": 21}, "holds"),
             ({"committed": 0, "started": False}, "holds"),
             ({"committed": 20, "ended_unix_seconds": None}, "holds"),
         ],
     )
-    def test_dead_is_what_started_and_ended_early(self, rule: str, changes: dict[str, Any], expected: str) -> None:
+    def test_dead_is_what_was_charged_and_ended_early(self, rule: str, changes: dict[str, Any], expected: str) -> None:
         jobs = (past(2, **changes), past(1, committed=7))
         assert status(rule, self.CASE.but(jobs=jobs)) == expected
 
