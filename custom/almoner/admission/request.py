@@ -46,11 +46,13 @@ class WorkloadFacts:
         digest: of its sources, its version.
         initial_weights: digest of the weights that training starts from.
         dimension: the number of the model's parameters.
+        units: the units of privacy that its data adapter groups records by.
     """
 
     digest: str
     initial_weights: str
     dimension: int
+    units: tuple[str, ...]
 
 
 @dataclass(frozen=True)

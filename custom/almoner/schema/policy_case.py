@@ -44,6 +44,7 @@ class CaseWorkload(Model):
     digest: Digest | None = None
     initial_weights: Digest | None = None
     dimension: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    units: tuple[Name, ...] | None = None
 
 
 class PolicyCase(Model):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from admission_cases import LEAD, NOW, SITE, WORKLOAD, Case, account, past, policy
+from admission_cases import DECLARATIONS, LEAD, NOW, SITE, WORKLOAD, Case, account, past, policy, spec
 
 from almoner.admission.cost import JobCost
 from almoner.admission.request import ApprovalState, Submitter
@@ -151,6 +151,27 @@ def test_pins(rule: str, field: str, digest: str) -> None:
     assert status(rule, pinned.but(workloads={"heart_disease": changed})) == "broken"
     assert status(rule, pinned.but(workloads={})) == "unset"
     assert status(rule, Case()) == "unset"
+
+
+def test_a_unit_that_the_workload_does_not_group_by_protects_nothing() -> None:
+    accounts = [DECLARATIONS.policies[SITE].account.model_dump() | {"privacy_unit": "visit"}]
+    case = Case(policy=policy(accounts=accounts), spec=spec(privacy={"unit": "visit"}))
+    assert case.rules() == ("workload.unit",)
+    assert case.but(workloads={"heart_disease": replace(WORKLOAD, units=("patient", "visit"))}).rules() == ()
+
+
+def test_many_local_steps_do_not_go_past_the_rounds() -> None:
+    case = Case(spec=spec(rounds=20, training={"local_steps": 1000}))
+    assert status("limits.max_rounds", case) == "holds"
+    assert status("limits.max_steps", case) == "unset"
+    assert status("limits.max_steps", case.but(policy=policy(limits={"max_steps": 19_999}))) == "broken"
+    assert status("limits.max_steps", case.but(policy=policy(limits={"max_steps": 20_000}))) == "holds"
+
+
+def test_a_configured_data_set_that_is_not_listed() -> None:
+    assert status("allow.datasets", Case()) == "unset"
+    assert status("allow.datasets", Case(policy=policy(allow={"datasets": ["cardiology"]}))) == "holds"
+    assert status("allow.datasets", Case(policy=policy(allow={"datasets": ["oncology"]}))) == "broken"
 
 
 class TestNamedUsers:
