@@ -1,23 +1,27 @@
 """The data officer's approval, with kits that FLARE's provisioner made: the way it goes, and the ways around it."""
 
+import io
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.integration.conftest import make_consortium
-from tests.integration.test_deployer_refusals import Door
+from tests.integration.test_deployer_refusals import LEAD, Door
 
 from almoner.cli.main import main
 from almoner.errors import PolicyViolation
-from almoner.flare.approval_files import Officer, approval_path, write_approval
+from almoner.flare.approval_files import AskedJob, Officer, approval_path, recorded_job, write_approval
 from almoner.flare.planning import explain_job, plan_job
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.render import new_envelope
 from almoner.flare.site_files import SiteFiles, load_kit
 from almoner.schema.approval import job_digest, spec_digest
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.documents import parse_document
+from almoner.schema.job import JobEnvelope, JobSpec, PlainAggregation
+from almoner.workloads.registry import workload_digest
 
 SITE = "hungary"
 OFFICER = "officer@hungary.example"
@@ -72,6 +76,11 @@ def almoner(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(caught.value.code or 0)
 
 
+def asked_job(spec: JobSpec, consortium: ProvisionedConsortium, submitter: str = LEAD) -> AskedJob:
+    """Return what the officer is asked."""
+    return AskedJob(spec, consortium.declarations.consortium.sites, submitter, workload_digest(spec.workload))
+
+
 @pytest.mark.threat("T-30")
 def test_refused_then_approved_by_command_then_admitted_once(
     door: Door,
@@ -85,9 +94,11 @@ def test_refused_then_approved_by_command_then_admitted_once(
     assert f"require.approval   awaiting approval of digest {about}" in first
     kit = consortium.user_kit(OFFICER) / "startup"
     papers = ("--site-folder", consortium.site_folder(SITE), "--key", kit / "client.key", "--cert", kit / "client.crt")
-    assert almoner(monkeypatch, "job", "approve", about, *papers, "--days", 3) == 0
+    assert almoner(monkeypatch, "job", "approve", about, *papers, "--days", 3, "--yes") == 0
     shown = capsys.readouterr().out
-    assert f"job heart-disease of lead@cleveland.example, study cardiology: {spec.purpose}" in shown
+    assert parse_document(shown.partition("# sites")[0], JobSpec, "what is shown") == spec
+    assert f"# sites: {', '.join(consortium.declarations.consortium.sites)}\n# submitter: {LEAD}\n" in shown
+    assert f"# code of the workload: {workload_digest(spec.workload)}\n" in shown
     assert f"approved at hungary by {OFFICER}: digest {about}" in shown
     assert door.submit(export(door, spec)) == ""
     assert "was used by another job" in door.submit(export(door, spec))
@@ -104,9 +115,55 @@ def test_refused_then_approved_by_command_then_admitted_once(
     assert "never submitted to hungary" in capsys.readouterr().err
 
 
+def shown_to_the_officer(
+    site: SiteFiles, about: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """Return what the officer reads before the question, and answer no."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    papers = ("--site-folder", site.folder, "--key", "none.key", "--cert", "none.crt")
+    assert almoner(monkeypatch, "job", "approve", about, *papers) == 1
+    return capsys.readouterr().out.partition("# digest")[0]
+
+
+@pytest.mark.threat("T-30")
+def test_the_officer_sees_what_would_be_signed_and_can_say_no(
+    door: Door,
+    spec: JobSpec,
+    site: SiteFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    update = {"aggregation": PlainAggregation(kind="plain"), "min_sites": 1, "dataset": "oncology", "rounds": 50}
+    seen = []
+    for submitted in (spec, spec.model_copy(update=update)):
+        envelope = export(door, submitted)
+        door.submit(envelope)
+        seen.append(shown_to_the_officer(site, job_digest(envelope), monkeypatch, capsys))
+        assert not approval_path(site.folder, job_digest(envelope)).exists()
+        assert recorded_job(site, job_digest(envelope)).spec == submitted
+    changed = set(seen[1].splitlines()) - set(seen[0].splitlines())
+    assert changed == {"dataset: oncology", "rounds: 50", "min_sites: 1", "  kind: plain"}
+
+
+@pytest.mark.threat("T-30")
+def test_nobody_else_uses_the_approval_up(
+    door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles
+) -> None:
+    envelope = export(door, spec)
+    write_approval(site, asked_job(spec, consortium, "second@cleveland.example"), True, officer(consortium), 1)
+    assert f"it is for second@cleveland.example, not for {LEAD}" in door.submit(envelope)
+    other = replace(asked_job(spec, consortium), workload_digest="d" * 64)
+    write_approval(site, other, True, officer(consortium), 1)
+    assert f"it is for the workload's code {'d' * 16}, " in door.submit(export(door, spec))
+    write_approval(site, recorded_job(site, job_digest(envelope), LEAD), True, officer(consortium), 1)
+    assert door.submit(export(door, spec)) == ""
+    with pytest.raises(PolicyViolation, match="never submitted to hungary by second"):
+        recorded_job(site, job_digest(envelope), "second@cleveland.example")
+
+
 def test_denied(door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles) -> None:
     about = job_digest(export(door, spec))
-    write_approval(site, about, False, officer(consortium), 1)
+    write_approval(site, asked_job(spec, consortium), False, officer(consortium), 1)
     assert f"the data officer denied digest {about}" in door.submit(export(door, spec))
 
 
@@ -119,7 +176,7 @@ def test_plans_and_explanations_know_the_approval(
 
     about = spec_digest(spec, consortium.declarations.consortium.sites)
     assert verdict() == f"awaiting approval of digest {about}"
-    write_approval(site, about, True, officer(consortium), 1)
+    write_approval(site, asked_job(spec, consortium), True, officer(consortium), 1)
     assert verdict().startswith(f"digest {about} is approved until ")
     planned = {decision.site: decision for decision in plan_job(spec, consortium.declarations, consortium.root)}
     assert planned[SITE].verdict == "admitted"
@@ -132,7 +189,7 @@ def test_nobody_else_can_approve(
 ) -> None:
     about = job_digest(export(door, spec))
     with pytest.raises(PolicyViolation, match="hungary wants org_admin of its own"):
-        write_approval(site, about, True, officer(consortium, user), 1)
+        write_approval(site, asked_job(spec, consortium), True, officer(consortium, user), 1)
     assert not approval_path(site.folder, about).exists()
     assert "awaiting approval" in door.submit(export(door, spec))
 
@@ -142,13 +199,13 @@ def test_an_older_approval_put_back_after_a_denial(
     door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles
 ) -> None:
     about = job_digest(export(door, spec))
-    write_approval(site, about, True, officer(consortium), 1)
+    write_approval(site, asked_job(spec, consortium), True, officer(consortium), 1)
     path = approval_path(site.folder, about)
     kept = path.read_bytes()
-    write_approval(site, about, False, officer(consortium), 1)
+    write_approval(site, asked_job(spec, consortium), False, officer(consortium), 1)
     path.write_bytes(kept)
     assert "it is not the one that the ledger recorded last" in door.submit(export(door, spec))
-    write_approval(site, about, True, officer(consortium), 1)
+    write_approval(site, asked_job(spec, consortium), True, officer(consortium), 1)
     assert door.submit(export(door, spec)) == ""
 
 
@@ -157,7 +214,7 @@ def test_an_approval_moved_to_another_job(
     door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles
 ) -> None:
     about = job_digest(export(door, spec))
-    write_approval(site, about, True, officer(consortium), 1)
+    write_approval(site, asked_job(spec, consortium), True, officer(consortium), 1)
     greedier = spec.model_copy(update={"privacy": spec.privacy.model_copy(update={"target_epsilon": 0.06})})
     other = job_digest(export(door, greedier))
     shutil.copy(approval_path(site.folder, about), approval_path(site.folder, other))
@@ -172,7 +229,7 @@ def test_a_job_that_was_never_started_gives_its_budget_and_its_approval_back(
 ) -> None:
     from almoner.flare import deployer
 
-    write_approval(site, job_digest(export(door, spec)), True, officer(consortium), 1)
+    write_approval(site, asked_job(spec, consortium), True, officer(consortium), 1)
     assert door.submit(export(door, spec)) == ""
     assert "was used by another job" in door.submit(export(door, spec))
     monkeypatch.setattr(deployer, "START_SECONDS", 0.0)

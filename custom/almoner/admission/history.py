@@ -18,7 +18,7 @@ class PastJob:
     Args:
         study, submitter: None if the ledger does not say; the job then counts for every one of them.
         charge: what it holds now, reserved or committed, in RDP at the account's order.
-        planned, committed: its steps, and those that may have touched data.
+        planned, committed, released: its steps, those that may have touched data, those of which a result left.
         started: whether its process was started.
         ended_unix_seconds: when it was settled or abandoned; None while it is open.
         approval_digest: of the approval that admitted it, or "".
@@ -32,14 +32,15 @@ class PastJob:
     study: str | None = None
     submitter: str | None = None
     committed: int = 0
+    released: int = 0
     started: bool = False
     ended_unix_seconds: float | None = None
     approval_digest: str = ""
 
     @property
     def dead(self) -> bool:
-        """Whether it was started and ended before its last step: its charge bought nothing."""
-        return self.started and self.ended_unix_seconds is not None and self.committed < self.planned
+        """Whether it was charged and ended before its last result left; who commits nothing costs nothing."""
+        return self.committed > 0 and self.ended_unix_seconds is not None and self.released < self.planned
 
 
 Whose = Literal["study", "submitter"]

@@ -41,6 +41,8 @@ class LedgerFacts:
             elif entry.kind == "committed":
                 job_id = payload["receipt"]["job_id"]
                 self._change(job_id, committed=self._jobs[job_id].committed + 1)
+            elif entry.kind == "released":
+                self._change(payload["job_id"], released=self._jobs[payload["job_id"]].released + 1)
             elif entry.kind in _ENDS:
                 job = self._jobs[payload["job_id"]]
                 left = max(0.0, job.charge - payload.get("refund", 0.0))

@@ -104,6 +104,7 @@ def _past(number: int, job: CasePastJob, now: float, population: str, budget: fl
         study=job.study,
         submitter=job.submitter,
         committed=job.committed,
+        released=job.committed if job.released is None else job.released,
         started=job.state != "reserved",
         ended_unix_seconds=when if job.state == "ended" else None,
     )
@@ -126,15 +127,18 @@ def _config(case: PolicyCase, site: SiteConfig) -> SiteConfig:
     )
 
 
-def _paper(case: PolicyCase, now: float) -> ApprovalState | None:
+def _paper(case: PolicyCase, spec: JobSpec, made: Installation, now: float) -> ApprovalState | None:
     """Return what the data officer said."""
     if case.approval is None:
         return None
+    known = _workloads(case, made).get(spec.workload)
     return ApprovalState(
         problem="its signature does not verify" if case.approval == "unsound" else "",
         approved=case.approval != "denied",
         expires_unix_seconds=int(now) + (-1 if case.approval == "expired" else _WEEK_SECONDS),
         digest=_PAPER,
+        submitter="" if case.approval == "of_another" else _submitter(case, made.declarations).name,
+        workload_digest="f" * 64 if case.approval == "of_other_code" or known is None else known.digest,
     )
 
 
@@ -166,7 +170,7 @@ def _view(case: PolicyCase, spec: JobSpec, policy: SitePolicy, made: Installatio
         version=made.version,
         nominal_records={site: size for site, size in sizes.items() if site not in case.roster_without},
         history=History(tuple(jobs), joined=_joined(case, config)),
-        approval=_paper(case, now),
+        approval=_paper(case, spec, made, now),
         commitments=dict.fromkeys(config.datasets, _COMMITMENT),
     )
 

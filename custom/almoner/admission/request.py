@@ -46,11 +46,13 @@ class WorkloadFacts:
         digest: of its sources, its version.
         initial_weights: digest of the weights that training starts from.
         dimension: the number of the model's parameters.
+        units: the units of privacy that its data adapter groups records by.
     """
 
     digest: str
     initial_weights: str
     dimension: int
+    units: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,15 @@ class ApprovalState:
         problem: why a paper that is there does not count, "" if it does; one line that owes nothing to data.
         approved: False if the officer denied the job.
         digest: of the signed approval.
+        submitter, workload_digest: whose job with which code it is about.
     """
 
     problem: str
     approved: bool = False
     expires_unix_seconds: int = 0
     digest: str = ""
+    submitter: str = ""
+    workload_digest: str = ""
 
 
 @dataclass(frozen=True)

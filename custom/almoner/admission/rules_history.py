@@ -6,6 +6,7 @@ Shares are of the account's Rényi budget B: charges at the account's order add 
 from datetime import UTC, datetime
 
 from almoner.admission.history import DAY_SECONDS, Whose, datasets_to_join
+from almoner.admission.request import ApprovalState
 from almoner.admission.rule import UNSET, Question, Verdict, broken, holds
 from almoner.schema.approval import job_digest
 from almoner.schema.decision import show_epsilon
@@ -117,8 +118,19 @@ def pause_submitter(asked: Question) -> Verdict:
     return _pause(asked, "submitter", asked.request.submitter.name)
 
 
+def _about_another(asked: Question, paper: ApprovalState) -> str:
+    """Return what an approval is about that this job is not, "" if it is about this one."""
+    facts = asked.site.workloads.get(asked.spec.workload)
+    wanted, installed = paper.workload_digest, facts.digest if facts else ""
+    if paper.submitter != asked.request.submitter.name:
+        return f"it is for {paper.submitter}, not for {asked.request.submitter.name}"
+    if wanted != installed:
+        return f"it is for the workload's code {wanted[:16] or 'none'}, {installed[:16] or 'none'} is installed"
+    return ""
+
+
 def manual_approval(asked: Question) -> Verdict:
-    """The site's data officer must have approved this job; an approval is good for one job."""
+    """The site's data officer must have approved this job, of this submitter, with this code, for one run."""
     if asked.site.policy.require.manual_approval is None:
         return UNSET
     paper, about = asked.site.approval, f"digest {job_digest(asked.request.envelope)}"
@@ -128,6 +140,8 @@ def manual_approval(asked: Question) -> Verdict:
         return broken(f"the approval of {about} does not count: {paper.problem}", "ask the data officer again")
     if not paper.approved:
         return broken(f"the data officer denied {about}")
+    if stray := _about_another(asked, paper):
+        return broken(f"the approval of {about} does not count: {stray}", "ask the data officer again")
     until = datetime.fromtimestamp(paper.expires_unix_seconds, UTC).isoformat(timespec="seconds")
     if asked.site.now_unix_seconds > paper.expires_unix_seconds:
         return broken(f"the approval of {about} expired at {until}", "ask the data officer again")

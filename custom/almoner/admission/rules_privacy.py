@@ -56,6 +56,16 @@ def max_rounds(asked: Question) -> Verdict:
     return holds(f"{rounds} rounds, at most {most}")
 
 
+def max_steps(asked: Question) -> Verdict:
+    """A job may not take too many steps, however few its rounds are."""
+    steps, most = asked.spec.num_steps, asked.site.policy.limits.max_steps
+    if most is None:
+        return UNSET
+    if steps > most:
+        return broken(f"{steps} steps are more than {most}", "lower rounds or training.local_steps")
+    return holds(f"{steps} steps, at most {most}")
+
+
 def min_sites(asked: Question) -> Verdict:
     """A round needs enough contributors."""
     sites, least = asked.spec.min_sites, asked.site.policy.require.min_sites

@@ -52,6 +52,15 @@ def workloads(asked: Question) -> Verdict:
     return broken(f"{name} is not in {listed(allowed)}", "set workload")
 
 
+def workload_unit(asked: Question) -> Verdict:
+    """The job's unit must be one that the workload groups records by; a name alone protects nothing."""
+    facts, unit = asked.site.workloads.get(asked.spec.workload), asked.spec.privacy.unit
+    if facts is None:
+        return Verdict("unset", "not installed")
+    found = f"unit is {unit}; {asked.spec.workload} groups records by {listed(facts.units)}"
+    return holds(found) if unit in facts.units else broken(found, "set privacy.unit")
+
+
 def _pinned(asked: Question, pins: Pins | None, what: str, found: str | None) -> Verdict:
     """Compare a digest of the installed workload with those that the policy pins."""
     name = asked.spec.workload
@@ -81,6 +90,16 @@ def dataset_known(asked: Question) -> Verdict:
     if name in asked.site.config.datasets:
         return holds(f"{name} is configured")
     return broken(f"{name} is not a data set here; there are {known}", "set dataset")
+
+
+def datasets(asked: Question) -> Verdict:
+    """The data set must be admitted, where the policy lists them."""
+    name, allowed = asked.spec.dataset, asked.site.policy.allow.datasets
+    if allowed is None:
+        return UNSET
+    if name in allowed:
+        return holds(f"{name} is in {listed(allowed)}")
+    return broken(f"{name} is not in {listed(allowed)}", "set dataset")
 
 
 def dataset_sizes(asked: Question) -> Verdict:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from almoner.cli.app import console
 from almoner.errors import DocumentError, PolicyViolation
-from almoner.flare.approval_files import Officer, last_submission, write_approval
+from almoner.flare.approval_files import AskedJob, Officer, recorded_job, write_approval
 from almoner.flare.exporting import job_sites
 from almoner.flare.site_files import SiteFiles, load_kit
-from almoner.schema.approval import spec_digest
+from almoner.flare.site_view import installed_workloads
 from almoner.schema.declarations import load_declarations
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
@@ -21,6 +22,8 @@ SITE_OPTION = typer.Option("--site-folder", help="the site's folder: it holds ki
 KEY_OPTION = typer.Option("--key", help="the officer's client.key")
 CERT_OPTION = typer.Option("--cert", help="the officer's client.crt")
 ROOT_OPTION = typer.Option("--root", help="the folder with provisioning/, policies/ and site_configs/, for a JobSpec")
+SUBMITTER_OPTION = typer.Option("--submitter", help="whose job; with a digest, the last submitter if not given")
+YES_OPTION = typer.Option("--yes", help="sign without a question, for scripts that have shown the job")
 DEFAULT_DAYS = 7
 
 
@@ -30,13 +33,19 @@ def approve_command(
     key: Annotated[Path, KEY_OPTION],
     cert: Annotated[Path, CERT_OPTION],
     days: Annotated[int, typer.Option("--days", help="for how long the approval is good", min=1)] = DEFAULT_DAYS,
+    submitter: Annotated[str | None, SUBMITTER_OPTION] = None,
     root: Annotated[Path, ROOT_OPTION] = Path(),
+    yes: Annotated[bool, YES_OPTION] = False,
 ) -> None:
-    """Approve one run of a job at this site, as its data officer; then the job is submitted again.
+    """Show a job and, once confirmed, approve one run of it at this site; then its submitter submits it again.
 
     Example: almoner job approve 3f0e... --site-folder build/trial/sites/cleveland --key client.key --cert client.crt
     """
-    _say(job, site_folder, key, cert, days, root, approve=True)
+    site = load_kit(site_folder / "kit")
+    asked = _asked_job(job, site, root, submitter)
+    _show(asked, "approve", yes)
+    _sign(site, asked, key, cert, days, approve=True)
+    console.print(f"good for one run within {days} days; {asked.submitter} can submit the job again now")
 
 
 def deny_command(
@@ -44,37 +53,47 @@ def deny_command(
     site_folder: Annotated[Path, SITE_OPTION],
     key: Annotated[Path, KEY_OPTION],
     cert: Annotated[Path, CERT_OPTION],
+    submitter: Annotated[str | None, SUBMITTER_OPTION] = None,
     root: Annotated[Path, ROOT_OPTION] = Path(),
+    yes: Annotated[bool, YES_OPTION] = False,
 ) -> None:
-    """Deny a job at this site, as its data officer; an earlier approval no longer counts.
+    """Show a job and, once confirmed, deny it at this site; an earlier approval no longer counts.
 
     Example: almoner job deny 3f0e... --site-folder build/trial/sites/cleveland --key client.key --cert client.crt
     """
-    _say(job, site_folder, key, cert, 1, root, approve=False)
-
-
-def _say(job: str, site_folder: Path, key: Path, cert: Path, days: int, root: Path, approve: bool) -> None:
-    """Sign, record and print what the officer says."""
     site = load_kit(site_folder / "kit")
-    digest = _job_digest(job, site, root)
-    paper = write_approval(site, digest, approve, Officer(_read(key), _read(cert)), days)
-    console.print(f"{paper.approval.verdict} at {site.policy.site} by {paper.approval.officer}: digest {digest}")
-    if approve:
-        console.print(f"good for one run within {days} days; the job can be submitted again now")
+    asked = _asked_job(job, site, root, submitter)
+    _show(asked, "deny", yes)
+    _sign(site, asked, key, cert, 1, approve=False)
 
 
-def _job_digest(job: str, site: SiteFiles, root: Path) -> str:
-    """Return the digest that is meant, and print what the job is."""
+def _asked_job(job: str, site: SiteFiles, root: Path, submitter: str | None) -> AskedJob:
+    """Return what is meant by a digest or a JobSpec."""
     if re.fullmatch(r"[0-9a-f]{64}", job):
-        asked = last_submission(site, job)
-        if asked is None:
-            raise PolicyViolation(f"digest {job}: never submitted to {site.policy.site} → give the JobSpec instead")
-        console.print(f"job {asked['job_name']} of {asked['submitter']}, study {asked['study']}: {asked['purpose']}")
-        console.print(f"asks {asked['asks']}")
-        return job
+        return recorded_job(site, job, submitter)
+    if submitter is None:
+        raise PolicyViolation(f"{job}: a JobSpec does not say whose job it will be → give --submitter")
     spec = load_document(Path(job), JobSpec)
-    console.print(f"job {spec.name}, study {spec.study}: {spec.purpose}")
-    return spec_digest(spec, job_sites(spec, load_declarations(root)))
+    known = installed_workloads().get(spec.workload)
+    return AskedJob(spec, job_sites(spec, load_declarations(root)), submitter, known.digest if known else "")
+
+
+def _show(asked: AskedJob, verb: str, yes: bool) -> None:
+    """Print all that will be signed, and ask."""
+    text = yaml.safe_dump(asked.spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=1000)
+    console.print(text, end="")
+    console.print(f"# sites: {', '.join(asked.sites)}")
+    console.print(f"# submitter: {asked.submitter}")
+    console.print(f"# code of the workload: {asked.workload_digest or 'not installed'}")
+    console.print(f"# digest: {asked.job_digest}")
+    if not yes:
+        typer.confirm(f"{verb} this job of {asked.submitter}?", abort=True)
+
+
+def _sign(site: SiteFiles, asked: AskedJob, key: Path, cert: Path, days: int, approve: bool) -> None:
+    """Sign, record and print what the officer says."""
+    said = write_approval(site, asked, approve, Officer(_read(key), _read(cert)), days).approval
+    console.print(f"{said.verdict} at {said.site} by {said.officer}: digest {said.job_digest}")
 
 
 def _read(path: Path) -> bytes:

@@ -186,6 +186,6 @@ def workloads_command(as_json: Annotated[bool, JSON_OPTION] = False) -> None:
         print_json({name: vars(facts) for name, facts in found.items()})
         return
     for name, facts in found.items():
-        console.print(f"{name}: {facts.dimension} parameters")
+        console.print(f"{name}: {facts.dimension} parameters, unit {'/'.join(facts.units)}")
         console.print(f"  workload_digests {facts.digest}")
         console.print(f"  initial_weights  {facts.initial_weights}")

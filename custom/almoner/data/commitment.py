@@ -2,11 +2,14 @@
 
 A plain digest would confirm a record to whoever knows all the others. The salt is 32 random bytes in a file of
 mode 600 that never leaves the site's folder. Files are read when the site commits to them, never when a job
-asks: then the file's size and time of change are compared with those at the commitment, and it is not opened.
+asks: then the file's inode, size and times of change are compared with those at the commitment, and it is not
+opened. Whoever owns a file can set its time of modification, but not that of its last change (ctime), short of
+setting the clock or writing to the disk itself.
 """
 
 import hashlib
 import hmac
+import os
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -24,20 +27,34 @@ SALT_BYTES = 32
 _CHUNK_BYTES = 1 << 20
 
 
-class Commitment(Model):
-    """A commitment, with what shows that the file was touched since."""
+class FileMark(Model):
+    """What shows that a file was touched: which file it is, its size, when content and entry last changed."""
 
-    commitment: Digest
+    inode: Annotated[int, Field(ge=0)]
     size_bytes: Annotated[int, Field(ge=0)]
     modified_ns: int
+    changed_ns: int
+
+
+def _mark(stat: os.stat_result) -> FileMark:
+    """Return a file's mark."""
+    return FileMark(
+        inode=stat.st_ino, size_bytes=stat.st_size, modified_ns=stat.st_mtime_ns, changed_ns=stat.st_ctime_ns
+    )
+
+
+class Commitment(Model):
+    """A commitment, with the mark of the file that was read."""
+
+    commitment: Digest
+    file: FileMark
 
     def holds(self, path: Path) -> bool:
-        """Say whether a file has the size and time of change of the commitment; it is not opened."""
+        """Say whether a file has the mark of the one that was committed to; it is not opened."""
         try:
-            stat = path.stat()
+            return _mark(path.stat()) == self.file
         except OSError:
             return False
-        return (self.size_bytes, self.modified_ns) == (stat.st_size, stat.st_mtime_ns)
 
 
 class Commitments(Document):
@@ -62,16 +79,19 @@ def site_salt(folder: Path) -> bytes:
 
 
 def _commit(salt: bytes, path: Path) -> Commitment:
-    """Read a file and commit to its bytes."""
+    """Read a file and commit to its bytes; refuse one that changes meanwhile."""
     mac = hmac.new(salt, digestmod=hashlib.sha256)
     try:
         with path.open("rb") as file:
+            before = _mark(os.fstat(file.fileno()))
             while chunk := file.read(_CHUNK_BYTES):
                 mac.update(chunk)
-        stat = path.stat()
+            after = _mark(os.fstat(file.fileno()))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror} → correct the site's configuration") from None
-    return Commitment(commitment=mac.hexdigest(), size_bytes=stat.st_size, modified_ns=stat.st_mtime_ns)
+    if before != after:
+        raise DataError(f"{path}: changed while it was read → commit again once nobody writes to it")
+    return Commitment(commitment=mac.hexdigest(), file=after)
 
 
 def make_commitments(folder: Path, files: dict[str, Path]) -> Commitments:
@@ -82,7 +102,7 @@ def make_commitments(folder: Path, files: dict[str, Path]) -> Commitments:
         files: each data set's file.
 
     Raises:
-        DataError: a file cannot be read, or the salt is open to others.
+        DataError: a file cannot be read or changes meanwhile, or the salt is open to others.
     """
     salt = site_salt(folder)
     return Commitments(schema_version=1, datasets={name: _commit(salt, path) for name, path in files.items()})

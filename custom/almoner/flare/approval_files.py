@@ -4,7 +4,8 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from almoner.admission.approvals import DAY_SECONDS, load_certificate, officer_of, sign_approval, verify_approval
 from almoner.admission.history import History
@@ -12,9 +13,10 @@ from almoner.admission.request import ApprovalState
 from almoner.data.atomic import write_atomically
 from almoner.errors import DocumentError, PolicyViolation
 from almoner.flare.site_files import ROOT_CA, SiteFiles
-from almoner.schema.approval import Approval, SignedApproval
+from almoner.schema.approval import Approval, SignedApproval, spec_digest
 from almoner.schema.base import canonical_json, digest
 from almoner.schema.documents import load_document
+from almoner.schema.job import JobSpec
 from almoner.schema.policy import ManualApproval, SitePolicy
 
 APPROVALS = "approvals"
@@ -26,6 +28,26 @@ class Officer:
 
     key: bytes = field(repr=False)
     certificate: bytes
+
+
+@dataclass(frozen=True)
+class AskedJob:
+    """What a data officer is asked about: all of it is shown, all of it is signed.
+
+    Args:
+        submitter: the common name of the signer's certificate.
+        workload_digest: of the workload's code at the site; "" if it is not installed.
+    """
+
+    spec: JobSpec
+    sites: tuple[str, ...]
+    submitter: str
+    workload_digest: str
+
+    @property
+    def job_digest(self) -> str:
+        """The digest that refusals name."""
+        return spec_digest(self.spec, self.sites)
 
 
 def approval_path(folder: Path, job_digest: str) -> Path:
@@ -66,29 +88,54 @@ def read_approval(
     if history.approvals.get(job_digest) != digest(paper):
         return ApprovalState("it is not the one that the ledger recorded last")
     approved = approval.verdict == "approved"
-    return ApprovalState("", approved, approval.expires_unix_seconds, digest(paper))
+    return ApprovalState(
+        "", approved, approval.expires_unix_seconds, digest(paper), approval.submitter, approval.workload_digest
+    )
 
 
-def last_submission(site: SiteFiles, job_digest: str) -> dict[str, Any] | None:
-    """Return the site's last recorded decision about a job, None if it was never submitted here."""
+def recorded_job(site: SiteFiles, job_digest: str, submitter: str | None = None) -> AskedJob:
+    """Return what was last submitted to a site under a digest, as its ledger has it.
+
+    Args:
+        submitter: whose submission; anybody's if not given.
+
+    Raises:
+        PolicyViolation: nothing was, or what the ledger shows is not what the digest is of.
+    """
     with site.ledger() as ledger:
         decisions = (json.loads(entry.payload) for entry in reversed(ledger.entries()) if entry.kind == "decision")
-        return next((decision for decision in decisions if decision.get("job_digest") == job_digest), None)
+        fitting = (decision for decision in decisions if decision.get("job_digest") == job_digest)
+        found = next((decision for decision in fitting if submitter in (None, decision["submitter"])), None)
+    if found is None:
+        who = f" by {submitter}" if submitter else ""
+        raise PolicyViolation(
+            f"digest {job_digest}: never submitted to {site.policy.site}{who} → give the JobSpec instead"
+        )
+    try:
+        spec = JobSpec.model_validate_json(canonical_json(found["spec"]))
+        asked = AskedJob(spec, tuple(found["sites"]), found["submitter"], found["workload_digest"])
+    except (KeyError, ValidationError):
+        raise PolicyViolation(f"digest {job_digest}: the ledger does not hold its spec → submit it again") from None
+    if asked.job_digest != job_digest:
+        raise PolicyViolation(f"digest {job_digest}: the ledger holds another spec under it → verify the ledger")
+    return asked
 
 
-def write_approval(site: SiteFiles, job_digest: str, approve: bool, officer: Officer, days: int) -> SignedApproval:
+def write_approval(site: SiteFiles, asked: AskedJob, approve: bool, officer: Officer, days: int) -> SignedApproval:
     """Sign, check as the site's door will, record in the ledger, and lay down an approval or a denial.
 
     Raises:
         PolicyViolation: the policy asks for no approval, or the officer is not one whom it admits.
         LedgerError: the ledger cannot be written; nothing is laid down then.
     """
-    rule, now = _required(site), int(time.time())
+    rule, now, job_digest = _required(site), int(time.time()), asked.job_digest
     name = officer_of(load_certificate(officer.certificate, "the officer's certificate"))[0]
     approval = Approval(
-        statement="almoner-approval-1",
+        statement="almoner-approval-2",
         site=site.policy.site,
         job_digest=job_digest,
+        submitter=asked.submitter,
+        workload_digest=asked.workload_digest,
         verdict="approved" if approve else "denied",
         officer=name,
         signed_unix_seconds=now,

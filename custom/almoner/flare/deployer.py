@@ -110,9 +110,9 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         except (PolicyViolation, DocumentError) as error:
             unread = (Violation(rule="job.unreadable", finding=str(error), remedy="export the job again"),)
             refusal = refuse_unread(site_view(site, ledger, history, None), name, unread)
-            return _record(site, ledger, job_id, refusal, "")
+            return _record(site, ledger, job_id, refusal, {"dataset_commitment": ""})
         view = site_view(site, ledger, history, envelope)
-        commitment = view.commitments.get(envelope.spec.dataset, "")
+        facts = _submitted(view, envelope)
         request = JobRequest(envelope, app.signer, _path_for_print(str(job_meta.get("study") or "default")))
         decision = decide(request, view, plan)
         strays = (*_stray_files(app, envelope), *_stray_meta(workspace, job_id, job_meta, app_name, envelope))
@@ -121,12 +121,12 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         if decision.verdict == "admitted":
             decision = self._reserve(ledger, job_id, request, decision, plan, view)
         if decision.verdict != "admitted":
-            return _record(site, ledger, job_id, decision, commitment)
+            return _record(site, ledger, job_id, decision, facts)
         with ExitStack() as undo:
             undo.callback(ledger.settle, job_id, "its folder could not be written")
             write_job(workspace, job_id, job_meta, app_name, render_app(envelope))
             undo.callback(remove_job, run_folder(workspace, job_id), site.folder)
-            recorded = _record(site, ledger, job_id, decision, commitment)
+            recorded = _record(site, ledger, job_id, decision, facts)
             undo.pop_all()
         return recorded
 
@@ -163,14 +163,26 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         return decision
 
 
-def _record(site: SiteFiles, ledger: Ledger, job_id: str, decision: Decision, commitment: str) -> Decision:
+def _submitted(view: SiteView, envelope: JobEnvelope) -> dict[str, Any]:
+    """Return what the ledger keeps of a submission beside the decision: all that a data officer is to approve."""
+    spec = envelope.spec
+    known = view.workloads.get(spec.workload)
+    return {
+        "spec": spec.model_dump(mode="json"),
+        "sites": list(envelope.sites),
+        "workload_digest": known.digest if known else "",
+        "dataset_commitment": view.commitments.get(spec.dataset, ""),
+    }
+
+
+def _record(site: SiteFiles, ledger: Ledger, job_id: str, decision: Decision, facts: dict[str, Any]) -> Decision:
     """Write a decision, admitted or refused, into the ledger, signed: what was asked, by which rules, code and data.
 
     The commitment to the data is in the ledger alone; a submitter never reads it.
     """
     package = {"version": __version__, "digest": package_digest()}
-    facts = {"job_id": job_id[:64], "package": package, "dataset_commitment": commitment}
-    ledger.record("decision", sign_decision(site.private_key(), {**decision.model_dump(mode="json"), **facts}))
+    about = {"job_id": job_id[:64], "package": package, **facts}
+    ledger.record("decision", sign_decision(site.private_key(), {**decision.model_dump(mode="json"), **about}))
     return decision
 
 

@@ -17,7 +17,7 @@ from almoner.workloads.registry import WORKLOADS, workload_digest
 def installed_workloads() -> dict[str, WorkloadFacts]:
     """Return what is known of every installed workload; none is imported."""
     return {
-        name: WorkloadFacts(workload_digest(name), known.initial_weights, known.dimension)
+        name: WorkloadFacts(workload_digest(name), known.initial_weights, known.dimension, known.units)
         for name, known in WORKLOADS.items()
     }
 

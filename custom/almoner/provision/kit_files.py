@@ -86,7 +86,8 @@ def render_privacy() -> dict[str, Any]:
 def render_authorization(consortium: Consortium) -> dict[str, Any]:
     """Return `authorization.json`: nobody has a shell, brings code or clones a job.
 
-    `submit_job` is FLARE's outer gate only; who is admitted is decided by each site's policy.
+    `submit_job` is FLARE's outer gate only; who is admitted is decided by each site's policy. `view` cannot be
+    tied to the submitter: FLARE asks for `list_jobs` without naming one, so that nobody could list any job.
     """
     permissions: dict[str, dict[str, str]] = {
         "project_admin": {

@@ -7,6 +7,9 @@ from pydantic import Field, StringConstraints
 from almoner.schema.base import Digest, Document, Model, Name, digest
 from almoner.schema.job import JobEnvelope, JobSpec
 
+CommonName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+"""Of a certificate, which has room for 64 characters."""
+
 UnixSeconds = Annotated[int, Field(gt=0, lt=2**53)]
 
 
@@ -28,14 +31,18 @@ class Approval(Model):
 
     Args:
         job_digest: see `spec_digest`.
+        submitter: whose job it is; an approval is good for nobody else's.
+        workload_digest: of the workload's code as it is installed at the site; "" if it is not installed.
         officer: the common name of the certificate that signs.
     """
 
-    statement: Literal["almoner-approval-1"]
+    statement: Literal["almoner-approval-2"]
     site: Name
     job_digest: Digest
+    submitter: CommonName
+    workload_digest: Digest | Literal[""]
     verdict: Literal["approved", "denied"]
-    officer: Annotated[str, StringConstraints(max_length=64)]
+    officer: CommonName
     signed_unix_seconds: UnixSeconds
     expires_unix_seconds: UnixSeconds
 

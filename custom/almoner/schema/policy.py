@@ -52,19 +52,24 @@ class AccountFloor(Model):
 
 
 class Limits(Model):
-    """Bounds on one job."""
+    """Bounds on one job.
+
+    Args:
+        max_steps: noisy steps of the whole job, rounds times local steps.
+    """
 
     epsilon_per_job: Epsilon
     min_noise_multiplier: Annotated[float, Field(gt=0, le=1000)]
     max_sampling_prob: Probability
     max_rounds: Annotated[int, Field(ge=1, le=10_000)]
+    max_steps: Count | None = None
 
 
 class Pause(Model):
     """A pause for a submitter, and for a study, whose jobs die.
 
     Args:
-        after_dead_jobs: so many started jobs that ended before their last step.
+        after_dead_jobs: so many jobs that were charged and ended before their last result left.
         days: how far back they count; the pause ends when the oldest is older.
     """
 
@@ -135,6 +140,7 @@ class Allow(Model):
     """What is admitted; what is not listed is refused.
 
     Args:
+        datasets: if given, a job must use one of them; else any that the site has configured.
         purposes: if given, a job must match one of them.
         workload_digests: digests of a workload's code, as `almoner policy workloads` prints them.
         initial_weights: digests of a workload's first weights; `almoner policy workloads` prints them.
@@ -145,6 +151,7 @@ class Allow(Model):
     submitters: Annotated[tuple[SubmitterRule, ...], Field(min_length=1)]
     studies: tuple[Name, ...]
     workloads: tuple[Name, ...]
+    datasets: tuple[Name, ...] | None = None
     purposes: Annotated[tuple[PurposeGrant, ...], Field(min_length=1)] | None = None
     workload_digests: Pins | None = None
     initial_weights: Pins | None = None

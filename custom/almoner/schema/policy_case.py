@@ -24,7 +24,8 @@ class CasePastJob(Model):
 
     Args:
         share: what it holds of the account's budget.
-        steps: how many it had planned; `committed` of them may have touched data.
+        steps: how many it had planned; `committed` of them may have touched data, and of `released` a result left
+            (of all those committed if not given).
     """
 
     days_ago: Days
@@ -33,6 +34,7 @@ class CasePastJob(Model):
     submitter: UserName
     steps: Annotated[int, Field(ge=0, le=10_001)] = 1
     committed: Annotated[int, Field(ge=0, le=10_001)] = 1
+    released: Annotated[int, Field(ge=0, le=10_001)] | None = None
     state: Literal["reserved", "started", "ended"] = "ended"
 
 
@@ -42,6 +44,7 @@ class CaseWorkload(Model):
     digest: Digest | None = None
     initial_weights: Digest | None = None
     dimension: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    units: tuple[Name, ...] | None = None
 
 
 class PolicyCase(Model):
@@ -74,7 +77,7 @@ class PolicyCase(Model):
     exported_by: PlainText | None = None
     spent_share: Annotated[float, Field(ge=0, le=1)] | None = None
     jobs: tuple[CasePastJob, ...] = ()
-    approval: Literal["approved", "denied", "expired", "used", "unsound"] | None = None
+    approval: Literal["approved", "denied", "expired", "used", "unsound", "of_another", "of_other_code"] | None = None
     workload: CaseWorkload = CaseWorkload()
     also_installed: tuple[Name, ...] = ()
     nominal_records: Count | None = None

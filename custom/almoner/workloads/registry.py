@@ -27,6 +27,7 @@ class InstalledWorkload:
         module: the module and `class_name` the class in it, both ours.
         sources: the files that make its data adapter, its model and its loss; see `workload_digest`.
         dimension: the number of the model's parameters.
+        units: what one unit of its `UnitData` may be called; the adapter groups records by just this.
         initial_weights: SHA-256 of the first weights as little-endian float64.
     """
 
@@ -34,6 +35,7 @@ class InstalledWorkload:
     class_name: str
     sources: tuple[str, ...]
     dimension: int
+    units: tuple[str, ...]
     initial_weights: str
 
 
@@ -43,6 +45,7 @@ WORKLOADS = {
         class_name="HeartDisease",
         sources=("workloads/heart_disease.py", "workloads/base.py", "data/heart_disease.py", "data/records.py"),
         dimension=17,
+        units=("patient",),
         initial_weights="b707241545a346265aab1ffb32ff64b55bf8f8dc1b56a46ef33ce3d15db11d33",
     )
 }

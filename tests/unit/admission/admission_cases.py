@@ -25,7 +25,7 @@ SPEC = load_document(ROOT / "jobs" / "heart_disease.yaml", JobSpec)
 LEAD = Submitter(name="lead@cleveland.example", org="cleveland", role="lead")
 NOW = 1_800_000_000.0
 """Friday, 15 January 2027, 08:00 UTC."""
-WORKLOAD = WorkloadFacts(digest="a" * 64, initial_weights="b" * 64, dimension=17)
+WORKLOAD = WorkloadFacts(digest="a" * 64, initial_weights="b" * 64, dimension=17, units=("patient",))
 
 
 def spec(**changes: Any) -> JobSpec:
@@ -48,6 +48,7 @@ def past(days_ago: float, share: float = 0.1, **changes: Any) -> PastJob:
         "study": "cardiology",
         "submitter": LEAD.name,
         "committed": 21,
+        "released": changes.get("committed", 21),
         "started": True,
         "ended_unix_seconds": when + 60,
     }

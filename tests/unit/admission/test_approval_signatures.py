@@ -67,7 +67,8 @@ def officer(root: Holder) -> Holder:
 
 def paper(holder: Holder, **changes: Any) -> SignedApproval:
     fields = {
-        "statement": "almoner-approval-1", "site": "va-long-beach", "job_digest": JOB, "verdict": "approved",
+        "statement": "almoner-approval-2", "site": "va-long-beach", "job_digest": JOB,
+        "submitter": "lead@cleveland.example", "workload_digest": "c" * 64, "verdict": "approved",
         "officer": NAME, "signed_unix_seconds": NOW, "expires_unix_seconds": NOW + 86_400,
     }  # fmt: skip
     return sign_approval(Approval.model_validate({**fields, **changes}), holder.key_pem, holder.pem)
@@ -114,7 +115,14 @@ def test_a_certificate_out_of_date(root: Holder) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"verdict": "denied"}, {"job_digest": "b" * 64}, {"expires_unix_seconds": NOW + 86_401}]
+    "changes",
+    [
+        {"verdict": "denied"},
+        {"job_digest": "b" * 64},
+        {"submitter": "second@cleveland.example"},
+        {"workload_digest": "d" * 64},
+        {"expires_unix_seconds": NOW + 86_401},
+    ],
 )
 def test_a_paper_that_was_changed(root: Holder, officer: Holder, changes: dict[str, Any]) -> None:
     signed = paper(officer)

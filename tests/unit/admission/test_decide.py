@@ -44,7 +44,11 @@ EDITS: dict[str, dict[str, Any]] = {
     "workload.known": {"workloads": {"other": WORKLOAD}},
     "allow.workloads": {"policy": policy(allow={"workloads": []})},
     "dataset.known": {"spec": spec(dataset="oncology")},
-    "account.unit": {"spec": spec(privacy={"unit": "record"})},
+    "allow.datasets": {"policy": policy(allow={"datasets": ["oncology"]})},
+    "workload.unit": {"workloads": {"heart_disease": replace(WORKLOAD, units=("visit",))}},
+    "account.unit": {
+        "policy": policy(accounts=[policy().account.model_dump() | {"privacy_unit": "visit"}]),
+    },
     "account.delta": {"spec": spec(privacy={"target_delta": 1.01e-4})},
     "account.disjoint": {
         "policy": policy(accounts=[{**policy().accounts[0].model_dump(), "population": name} for name in POPULATIONS])
@@ -52,6 +56,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "limits.epsilon_per_job": {"policy": policy(limits={"epsilon_per_job": 1.0})},
     "limits.min_noise": {"policy": policy(limits={"min_noise_multiplier": 7.3})},
     "limits.sampling": {"policy": policy(limits={"max_sampling_prob": 0.49})},
+    "limits.max_steps": {"policy": policy(limits={"max_steps": 19})},
     "limits.max_rounds": {"policy": policy(limits={"max_rounds": 19})},
     "require.min_sites": {"spec": spec(min_sites=2)},
     "require.protection": {"spec": spec(aggregation={"kind": "plain"})},

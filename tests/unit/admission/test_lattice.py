@@ -52,6 +52,7 @@ def floors(draw: st.DrawFn) -> "Fields":
             "min_noise_multiplier": draw(st.floats(1e-3, 999)),
             "max_sampling_prob": draw(st.floats(1e-6, 0.99)),
             "max_rounds": draw(st.integers(1, 9_999)),
+            "max_steps": draw(count),
         },
         "quotas": {
             "budget_share_per_month": draw(share),
@@ -65,6 +66,7 @@ def floors(draw: st.DrawFn) -> "Fields":
             "submitters": tuple(submitters),
             "studies": studies,
             "workloads": workloads,
+            "datasets": draw(FEW_NAMES),
             "purposes": ({"study": studies[0], "purpose": draw(st.sampled_from([None, "x"])), "until": LAST_DAY},),
             "workload_digests": {workloads[0]: draw(FEW_DIGESTS)},
             "initial_weights": {workloads[0]: draw(FEW_DIGESTS)},
@@ -143,6 +145,7 @@ LOOSEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "limits.min_noise_multiplier": ("limits.min_noise_multiplier", less),
     "limits.max_sampling_prob": ("limits.max_sampling_prob", more),
     "limits.max_rounds": ("limits.max_rounds", more),
+    "limits.max_steps": ("limits.max_steps", more),
     "quotas.budget_share_per_month": ("quotas.budget_share_per_month", more),
     "quotas.budget_share_per_study": ("quotas.budget_share_per_study", more),
     "quotas.budget_share_per_submitter": ("quotas.budget_share_per_submitter", more),
@@ -153,6 +156,7 @@ LOOSEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "allow.submitters": ("allow.submitters", one_more_submitter),
     "allow.studies": ("allow.studies", lambda names: (*names, "zz-another")),
     "allow.workloads": ("allow.workloads", lambda names: (*names, "zz-another")),
+    "allow.datasets": ("allow.datasets", lambda names: (*names, "zz-another")),
     "allow.purposes": ("allow.purposes", a_day_more),
     "allow.workload_digests": ("allow.workload_digests", one_more_digest),
     "allow.initial_weights": ("allow.initial_weights", one_more_digest),
@@ -168,7 +172,15 @@ LOOSEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 LEFT_OUT = sorted(
     [name for name in LOOSEN if name.startswith("quotas.") and "pause" not in name]
-    + ["allow.purposes", "allow.workload_digests", "allow.initial_weights", "allow.releases", "allow.windows"]
+    + [
+        "limits.max_steps",
+        "allow.datasets",
+        "allow.purposes",
+        "allow.workload_digests",
+        "allow.initial_weights",
+        "allow.releases",
+        "allow.windows",
+    ]
     + ["require.min_nominal_records", "require.trust_models"]
 )
 """Fields that a policy may leave out, each compared under its own name."""
@@ -180,6 +192,7 @@ TIGHTEN: dict[str, Callable[[Any], Any]] = {
     "limits.min_noise_multiplier": more,
     "limits.max_sampling_prob": less,
     "limits.max_rounds": lambda value: max(1, value - 1),
+    "limits.max_steps": lambda value: max(1, value - 1),
     "quotas.budget_share_per_month": less,
     "quotas.budget_share_per_study": less,
     "quotas.budget_share_per_submitter": less,
@@ -190,6 +203,7 @@ TIGHTEN: dict[str, Callable[[Any], Any]] = {
     "allow.submitters": lambda rules: ({**rules[0], "users": (NAMED,)},),
     "allow.studies": lambda names: names[:1],
     "allow.workloads": lambda names: names[:1],
+    "allow.datasets": lambda names: names[:1],
     "allow.purposes": lambda grants: ({**grants[0], "purpose": "x", "until": grants[0]["until"] - timedelta(days=1)},),
     "allow.workload_digests": lambda pins: {name: digests[:1] for name, digests in pins.items()},
     "allow.initial_weights": lambda pins: {name: digests[:1] for name, digests in pins.items()},

@@ -54,6 +54,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "limits.min_noise_multiplier": st.sampled_from([0.5, 1.0, 2.0]),
     "limits.max_sampling_prob": st.sampled_from([0.4, 0.5, 0.6]),
     "limits.max_rounds": st.sampled_from([19, 20, 21]),
+    "limits.max_steps": st.sampled_from([None, 19, 20, 21]),
     "quotas.budget_share_per_month": SHARES,
     "quotas.budget_share_per_study": SHARES,
     "quotas.budget_share_per_submitter": SHARES,
@@ -64,6 +65,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "allow.submitters": st.lists(SUBMITTER, min_size=1, max_size=3).map(tuple),
     "allow.studies": subset("s", "t"),
     "allow.workloads": subset("v", "w"),
+    "allow.datasets": st.none() | subset("cardiology", "d"),
     "allow.purposes": st.none() | st.lists(PURPOSE, min_size=1, max_size=3).map(tuple),
     "allow.workload_digests": PINS,
     "allow.initial_weights": PINS,
@@ -152,14 +154,15 @@ def draw_question(draw: Random) -> Question:
         "privacy": SPEC.privacy.model_dump() | {"sampling_prob": draw.choice([0.4, 0.5, 0.6])},
     }
     spec = type(SPEC).model_validate_json(json.dumps({**SPEC.model_dump(mode="json"), **changes}))
-    facts = WorkloadFacts(draw.choice(DIGESTS), draw.choice(DIGESTS), 17)
+    facts = WorkloadFacts(draw.choice(DIGESTS), draw.choice(DIGESTS), 17, ("patient",))
+    user = draw.choice(USERS)
     case = Case(
         spec=spec,
-        submitter=Submitter(draw.choice(USERS), draw.choice("ab"), draw.choice(["lead", "member"])),
+        submitter=Submitter(user, draw.choice("ab"), draw.choice(["lead", "member"])),
         flare_study=spec.study,
         workloads={"v": facts, "w": facts},
         jobs=tuple(draw_past(draw) for _ in range(draw.randrange(4))),
-        approval=draw.choice(APPROVALS),
+        approval=draw.choice([*APPROVALS, *(ApprovalState("", True, END, name, user, facts.digest) for name in "de")]),
         now=datetime(2027, 1, draw.choice([14, 15]), draw.randrange(7, 12), tzinfo=UTC).timestamp(),
     )
     charge = draw.choice([0.0, 0.1, 0.2]) * account().filter.budget
@@ -172,10 +175,9 @@ def admitted(question: Question, policy: SitePolicy) -> bool:
     return all(verdict.status != "broken" for _, verdict in ask_rules(asked))
 
 
+END = 1_900_000_000
 APPROVALS = [
     None,
-    ApprovalState("", True, 1_900_000_000, "e"),
-    ApprovalState("", True, 1_900_000_000, "d"),
     ApprovalState("x"),
 ]
 

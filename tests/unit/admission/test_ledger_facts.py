@@ -91,8 +91,29 @@ def test_a_whole_job_is_not_dead(ledger: Ledger) -> None:
     ledger.start(job_id, "b" * 64)
     for step in PLAN.steps:
         ledger.commit(job_id, step.key)
+        ledger.release(job_id, step.key, "c" * 64)
     ledger.settle(job_id, "the job ended")
-    assert (only_job(ledger).committed, only_job(ledger).dead) == (4, False)
+    job = only_job(ledger)
+    assert (job.committed, job.released, job.dead) == (4, 4, False)
+
+
+@pytest.mark.threat("T-33")
+def test_a_job_aborted_in_its_last_round_is_dead(ledger: Ledger) -> None:
+    job_id = admit(ledger, 1)
+    ledger.start(job_id, "b" * 64)
+    for step in PLAN.steps:
+        ledger.commit(job_id, step.key)
+    ledger.release(job_id, PLAN.steps[0].key, "c" * 64)
+    ledger.settle(job_id, "the job ended")
+    assert (only_job(ledger).committed, only_job(ledger).released, only_job(ledger).dead) == (4, 1, True)
+
+
+@pytest.mark.threat("T-33")
+def test_a_member_who_ends_jobs_before_their_first_step_pauses_nobody(ledger: Ledger) -> None:
+    job_id = admit(ledger, 1)
+    ledger.start(job_id, "b" * 64)
+    ledger.settle(job_id, "the job ended")
+    assert (only_job(ledger).charge, only_job(ledger).dead) == (0.0, False)
 
 
 def test_the_last_policy_and_the_last_approval_count(ledger: Ledger) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from admission_cases import LEAD, NOW, SITE, WORKLOAD, Case, account, past, policy
+from admission_cases import DECLARATIONS, LEAD, NOW, SITE, WORKLOAD, Case, account, past, policy, spec
 
 from almoner.admission.cost import JobCost
 from almoner.admission.request import ApprovalState, Submitter
@@ -81,13 +81,15 @@ class TestPauses:
         ("changes", "expected"),
         [
             ({"committed": 20}, "broken"),
-            ({"committed": 0}, "broken"),
+            ({"committed": 21, "released": 20}, "broken"),
+            ({"committed": 21, "released": 0}, "broken"),
+            ({"committed": 0}, "holds"),
             ({"committed": 21}, "holds"),
             ({"committed": 0, "started": False}, "holds"),
             ({"committed": 20, "ended_unix_seconds": None}, "holds"),
         ],
     )
-    def test_dead_is_what_started_and_ended_early(self, rule: str, changes: dict[str, Any], expected: str) -> None:
+    def test_dead_is_what_was_charged_and_ended_early(self, rule: str, changes: dict[str, Any], expected: str) -> None:
         jobs = (past(2, **changes), past(1, committed=7))
         assert status(rule, self.CASE.but(jobs=jobs)) == expected
 
@@ -151,6 +153,27 @@ def test_pins(rule: str, field: str, digest: str) -> None:
     assert status(rule, Case()) == "unset"
 
 
+def test_a_unit_that_the_workload_does_not_group_by_protects_nothing() -> None:
+    accounts = [DECLARATIONS.policies[SITE].account.model_dump() | {"privacy_unit": "visit"}]
+    case = Case(policy=policy(accounts=accounts), spec=spec(privacy={"unit": "visit"}))
+    assert case.rules() == ("workload.unit",)
+    assert case.but(workloads={"heart_disease": replace(WORKLOAD, units=("patient", "visit"))}).rules() == ()
+
+
+def test_many_local_steps_do_not_go_past_the_rounds() -> None:
+    case = Case(spec=spec(rounds=20, training={"local_steps": 1000}))
+    assert status("limits.max_rounds", case) == "holds"
+    assert status("limits.max_steps", case) == "unset"
+    assert status("limits.max_steps", case.but(policy=policy(limits={"max_steps": 19_999}))) == "broken"
+    assert status("limits.max_steps", case.but(policy=policy(limits={"max_steps": 20_000}))) == "holds"
+
+
+def test_a_configured_data_set_that_is_not_listed() -> None:
+    assert status("allow.datasets", Case()) == "unset"
+    assert status("allow.datasets", Case(policy=policy(allow={"datasets": ["cardiology"]}))) == "holds"
+    assert status("allow.datasets", Case(policy=policy(allow={"datasets": ["oncology"]}))) == "broken"
+
+
 class TestNamedUsers:
     @staticmethod
     def case(*rules: dict[str, Any]) -> Case:
@@ -169,7 +192,7 @@ class TestNamedUsers:
 
 class TestApproval:
     CASE = Case(policy=policy(require={"manual_approval": {"roles": ["org_admin"], "max_days": 30}}))
-    GOOD = ApprovalState("", True, int(NOW), "e" * 64)
+    GOOD = ApprovalState("", True, int(NOW), "e" * 64, LEAD.name, WORKLOAD.digest)
 
     def test_awaiting_names_the_digest_that_does_not_change(self) -> None:
         about = job_digest(self.CASE.request().envelope)
@@ -184,6 +207,9 @@ class TestApproval:
             (replace(GOOD, approved=False), "the data officer denied digest"),
             (replace(GOOD, expires_unix_seconds=int(NOW) - 1), "expired at 2027-01-15T07:59:59+00:00"),
             (ApprovalState("its signature does not verify"), "does not count: its signature does not verify"),
+            (replace(GOOD, submitter="b@hungary.example"), f"it is for b@hungary.example, not for {LEAD.name}"),
+            (replace(GOOD, workload_digest="d" * 64), f"code {'d' * 16}, {'a' * 16} is installed"),
+            (replace(GOOD, workload_digest=""), "it is for the workload's code none, "),
         ],
     )
     def test_what_does_not_count(self, paper: ApprovalState, finding: str) -> None:

@@ -1,6 +1,7 @@
 """A commitment says which data it was, to nobody but the site; it is never made while a job asks."""
 
 import hashlib
+import io
 import os
 from pathlib import Path
 
@@ -57,7 +58,41 @@ def test_a_file_that_was_touched_since_has_none(tmp_path: Path, data: Path) -> N
     assert recorded_commitment(tmp_path, "other", data) == ""
     os.utime(data, ns=(0, 0))
     assert recorded_commitment(tmp_path, "heart", data) == ""
+    commit(tmp_path, data)
     data.unlink()
+    assert recorded_commitment(tmp_path, "heart", data) == ""
+
+
+@pytest.mark.threat("T-31")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_other_bytes_of_the_same_size_and_time_have_none(tmp_path: Path, data: Path, replaced: bool) -> None:
+    made, before = commit(tmp_path, data), data.stat()
+    written = tmp_path / "other.csv" if replaced else data
+    written.write_bytes(RECORDS.replace(b"61", b"62"))
+    os.utime(written, ns=(before.st_atime_ns, before.st_mtime_ns))
+    written.replace(data)
+    after = data.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert recorded_commitment(tmp_path, "heart", data) == ""
+    assert commit(tmp_path, data) != made
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, data: Path) -> None:
+    data.write_bytes(RECORDS * 100_000)
+
+    class Touched(io.FileIO):
+        """Somebody touches the file once the first part was read."""
+
+        def read(self, size: int = -1) -> bytes:
+            part = super().read(size)
+            if self.tell() <= len(part):
+                os.utime(data)
+            return part
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", lambda path, mode: Touched(path, mode))
+        with pytest.raises(DataError, match="changed while it was read"):
+            commit(tmp_path, data)
     assert recorded_commitment(tmp_path, "heart", data) == ""
 
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvflare.fuel.sec.authz import Authorizer, AuthzContext, Person
+from nvflare.private.fed.server.job_cmds import JobCommandModule
+from nvflare.security.security import FLAuthorizer
 
 from almoner.provision import kit_files, names
 from almoner.schema.consortium import ROLES, Consortium
@@ -129,3 +131,13 @@ def test_roles_of_the_consortium_get_what_they_list_and_no_more(roles: dict[str,
     policy = kit_files.render_authorization(consortium)
     for role, rights in roles.items():
         assert {right for right in (*RIGHTS, *NEVER, "operate") if allowed(policy, role, right)} == rights
+
+
+def test_flare_names_no_submitter_when_jobs_are_listed() -> None:
+    """Why `view` stays "any": bound to the submitter, it would hide a job from everybody, its submitter too."""
+    authz = {spec.name: spec.authz_func for spec in JobCommandModule().get_spec().cmd_specs}
+    assert authz["list_jobs"] == authz["submit_job"] != authz["get_job_meta"]
+    user = Person("lead@cleveland.example", "cleveland", "lead")
+    authorizer = FLAuthorizer("any", {"format_version": "1.0", "permissions": {"lead": {"view": "n:submitter"}}})
+    assert authorizer.authorize(AuthzContext("get_job_meta", user, user))[0]
+    assert not authorizer.authorize(AuthzContext("list_jobs", user))[0]
