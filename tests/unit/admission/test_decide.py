@@ -47,7 +47,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "allow.datasets": {"policy": policy(allow={"datasets": ["oncology"]})},
     "workload.unit": {"workloads": {"heart_disease": replace(WORKLOAD, units=("visit",))}},
     "account.unit": {
-        "policy": policy(accounts=[policy().account.model_dump() | {"privacy_unit": "visit"}]),
+        "policy": policy(accounts=[policy().accounts[0].model_dump() | {"privacy_unit": "visit"}]),
     },
     "account.delta": {"spec": spec(privacy={"target_delta": 1.01e-4})},
     "account.disjoint": {

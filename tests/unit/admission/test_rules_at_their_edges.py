@@ -154,7 +154,7 @@ def test_pins(rule: str, field: str, digest: str) -> None:
 
 
 def test_a_unit_that_the_workload_does_not_group_by_protects_nothing() -> None:
-    accounts = [DECLARATIONS.policies[SITE].account.model_dump() | {"privacy_unit": "visit"}]
+    accounts = [DECLARATIONS.policies[SITE].accounts[0].model_dump() | {"privacy_unit": "visit"}]
     case = Case(policy=policy(accounts=accounts), spec=spec(privacy={"unit": "visit"}))
     assert case.rules() == ("workload.unit",)
     assert case.but(workloads={"heart_disease": replace(WORKLOAD, units=("patient", "visit"))}).rules() == ()
