@@ -21,6 +21,7 @@ from almoner.flare.filters import BudgetFilter, EgressFilter, ProtectionFilter
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed, SealedResult
 from almoner.flare.wire import PAYLOAD_KEY, ReplyKind, decode_reply
+from almoner.privacy.heads import HEAD_BYTES
 
 STEP = "train-0001"
 
@@ -58,7 +59,7 @@ def test_an_update_that_changes_after_the_filters(
         result = kind().process(result, fl_context(context.job_id))
     update[:] = 7
     assert type(result[PAYLOAD_KEY]) is bytes
-    body = decode_reply(received(result)[PAYLOAD_KEY]).body
+    body = decode_reply(received(result)[PAYLOAD_KEY]).body[:-HEAD_BYTES]
     assert body == PlainScheme(DIMENSION).protect(np.arange(1, DIMENSION + 1, dtype=np.int64))
 
 
