@@ -27,3 +27,17 @@ def declarations() -> Declarations:
 def heart_spec() -> JobSpec:
     """The main job."""
     return load_document(ROOT / "jobs" / "heart_disease.yaml", JobSpec)
+
+
+COUNTS = ("ledger ", "gate fuzz: ")
+"""How the lines begin in which a suite says how many cases it ran."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what suites counted, which pytest otherwise shows of failed tests alone."""
+    printed = (line for report in terminalreporter.stats.get("passed", []) for line in report.capstdout.splitlines())
+    counts = [line for line in printed if line.startswith(COUNTS)]
+    if counts:
+        terminalreporter.section("cases")
+        for line in counts:
+            terminalreporter.line(line)

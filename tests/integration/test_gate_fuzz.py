@@ -169,7 +169,8 @@ def test_fuzzed_site_answers_nothing_unlisted_and_its_jobs_complete(
             jobs += 1
             report = session.follow(job_id, lambda progress: None, 600.0)
             assert report.completed, report
-    print(f"{sent} messages during {jobs} jobs in {time.monotonic() - start:.0f} s; answers {dict(fuzzer.answers)}")
+    print(f"gate fuzz: {sent} messages during {jobs} jobs in {time.monotonic() - start:.0f} s")
+    print(f"answers {dict(fuzzer.answers)}")
     assert fuzzer.answers.total() > MESSAGES / 100, "hardly any message reached the site"
     answered = {asked for asked, code in fuzzer.answers if code != ReturnCode.INVALID_REQUEST}
     assert answered <= LISTED
