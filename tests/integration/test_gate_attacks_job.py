@@ -30,6 +30,7 @@ from almoner.flare.render import new_envelope
 from almoner.flare.site_files import LEDGER
 from almoner.flare.tree import read_tree
 from almoner.flare.wire import PAYLOAD_KEY, ReplyKind, TaskHeader, decode_reply, encode_task
+from almoner.privacy.heads import HEAD_BYTES
 from almoner.privacy.ledger import Ledger
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobEnvelope, JobSpec
@@ -121,7 +122,9 @@ def test_task_sent_past_the_server(job: RunningJob, stream: bool) -> None:
     else:
         update = decode_reply(answer[PAYLOAD_KEY])
         assert update.kind is ReplyKind.UPDATE
-        assert len(update.body) == BfvScheme.for_server(workload(job.spec.workload).dimension).message_bytes
+        assert (
+            len(update.body) == BfvScheme.for_server(workload(job.spec.workload).dimension).message_bytes + HEAD_BYTES
+        )
 
 
 @pytest.mark.threat("T-14")

@@ -27,9 +27,10 @@ POLL_SECONDS = 0.5
 ABORT_SECONDS = 60.0
 """How long an aborted job may take to end: FLARE gives its process ten seconds, and then packs its folder."""
 
+logging.getLogger("nvflare").addHandler(logging.NullHandler())
 logging.getLogger("nvflare").propagate = False
-"""FLARE logs every failed try and late reply; users read the one line that an error becomes here. (Opacus gives the
-root logger a handler when it is imported, so that a missing handler is not enough.)"""
+"""FLARE logs every failed try and late reply; users read the one line that an error becomes here. Without a handler of
+its own such a line would go to the terminal, and so it would through the root's, which importing Opacus adds."""
 
 _FLARE_ERRORS = (
     api_spec.NoConnection,
