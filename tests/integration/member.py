@@ -65,7 +65,7 @@ class Member:
             root_cert_file=self.files["rootCA.pem"],
             private_key_file=self.files["client.key"],
             cert_file=self.files["client.crt"],
-            msg_timeout=5.0,
+            msg_timeout=30.0,
             retry_interval=0.2,
         )
         context = FLContext()
