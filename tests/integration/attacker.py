@@ -93,7 +93,7 @@ class Attacker:
         payload: object,
         target: str = SITE,
         stream: bool = False,
-        seconds: float = 8.0,
+        seconds: float = ANSWER_SECONDS,
         headers: dict[str, Any] | None = None,
     ) -> Any:
         """Send one message, in one piece or as a stream; return the answer's payload, None if there is none."""
@@ -108,7 +108,7 @@ class Attacker:
 
     def ask(self, topic: str, body: object = "", **headers: Any) -> Any:
         """Send one admin message and return the body of the answer."""
-        answer = self.raw("admin", "admin", admin_message(topic, body, **headers), seconds=20.0)
+        answer = self.raw("admin", "admin", admin_message(topic, body, **headers), seconds=60.0)
         return answer.body if isinstance(answer, Message) else None
 
     def deploy(self, job_id: str, data: bytes, meta: dict[str, Any]) -> str:

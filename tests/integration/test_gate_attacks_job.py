@@ -207,7 +207,7 @@ def test_command_to_start_a_job_is_taken_once(job: RunningJob, tmp_path: Path) -
     files, meta = honest_app(envelope, job_id)
     assert job.lead.deploy(job_id, job.lead.sign(files, tmp_path), meta) == f"deployed app to {SITE}"
     assert job.lead.start_job(job_id, meta) == "Start the client app..."
-    assert job.processes() == 1
+    wait_until(lambda: job.processes() == 1, 30.0)
     job.lead.ask("train.abort", job_id=job_id)
     refuse_second_start(job, job_id, envelope)
 

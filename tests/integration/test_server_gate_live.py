@@ -139,7 +139,11 @@ def test_member_takes_a_consoles_name(attacker: Attacker) -> None:
     assert succeeds(attack) is not attacker.gated
 
 
-@pytest.mark.parametrize("name", [SITE, f"{SITE}.{uuid.uuid4()}", f"server.{uuid.uuid4()}"])
+@pytest.mark.parametrize(
+    "name",
+    [SITE, f"{SITE}.{uuid.uuid4()}", f"server.{uuid.uuid4()}"],
+    ids=["site", "job of a site", "job of the server"],
+)
 def test_member_takes_the_name_of_another_site_or_of_the_server(attacker: Attacker, name: str) -> None:
     """FLARE itself refuses these, with the gate out too."""
     with member(attacker.consortium, MEMBER, name) as intruder:
