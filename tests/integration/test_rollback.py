@@ -38,9 +38,10 @@ class Case:
     def ledger(self) -> Path:
         return self.consortium.site_folder(VICTIM) / LEDGER
 
-    def contributors(self, spec: JobSpec, folder: Path) -> tuple[str, ...]:
-        """Run a job; return the sites whose updates are in its last round."""
+    def contributors(self, spec: JobSpec, num_sites: int, folder: Path) -> tuple[str, ...]:
+        """Run a job that waits for so many sites; return those whose updates are in its last round."""
         folder.mkdir()
+        spec = spec.model_copy(update={"min_sites": num_sites})
         with open_session(self.consortium.user_kit(LEAD), spec.study) as session:
             job_id = session.submit(export_job(spec, self.consortium.declarations, folder))
             assert session.follow(job_id, lambda progress: None, 240.0).completed
@@ -90,7 +91,7 @@ def test_site_restarted_with_an_older_ledger(case: Case, heart_spec: JobSpec, tm
     with Ledger.open(case.ledger) as ledger:
         before = ledger.account(f"{VICTIM}-cardiology").rdp_spent
     shutil.copyfile(case.ledger, tmp_path / "older")  # nobody has it open between jobs, so this is all of it
-    assert case.contributors(spec, tmp_path / "first") == sites
+    assert case.contributors(spec, len(sites), tmp_path / "first") == sites
     assert case.opened_data() == set(sites)
 
     case.restart_with(tmp_path / "older")
@@ -99,7 +100,7 @@ def test_site_restarted_with_an_older_ledger(case: Case, heart_spec: JobSpec, tm
         assert ledger.account(f"{VICTIM}-cardiology").rdp_spent == before, "the charge is forgotten"
     others = tuple(site for site in sites if site != VICTIM)
     expected = others if case.checked else sites
-    assert case.contributors(spec, tmp_path / "second") == expected
+    assert case.contributors(spec, len(expected), tmp_path / "second") == expected
     assert case.opened_data() == set(expected)
     patience = 30.0 if case.checked else 0.0
     assert came_true(lambda: case.logged("the ledger was rolled back: cleveland holds") > 0, patience) is case.checked
