@@ -1,8 +1,9 @@
 """A lead who uses his console's connection to send what he likes to a site and to its job process."""
 
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,25 @@ def ungated(what: str) -> dict[str, str]:
 SITES_GATED, UNGATED = ungated("server"), ungated("all")
 """To try the gate of the sites alone: the server's would stop the same messages before."""
 
+TRIES = 3
+"""How often an attack is carried out at most."""
+
+NO_ANSWER_SECONDS, ANSWER_SECONDS = 1.0, 30.0
+"""How long a gated participant, and one without its gate, is given to answer; the latter takes 0.1 s when idle."""
+
+
+def came_true(what: Callable[[], bool], seconds: float) -> bool:
+    """Poll until something is true, or the time is over."""
+    deadline = time.monotonic() + seconds
+    while not (true := what()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return true
+
+
+def succeeds(attack: Callable[[], bool]) -> bool:
+    """Carry out an attack until it succeeds; one that is to fail is carried out `TRIES` times."""
+    return any(attack() for _ in range(TRIES))
+
 
 class Attacker:
     """What the lead does, and what he can see of the site from outside."""
@@ -55,6 +75,11 @@ class Attacker:
         self.cell.core_cell.add_outgoing_request_filter("*", "*", self._forge)
         self.origin = ""
 
+    @property
+    def seconds(self) -> float:
+        """How long to wait for an answer, or for what an attack does."""
+        return NO_ANSWER_SECONDS if self.gated else ANSWER_SECONDS
+
     def _forge(self, message: CellMessage) -> None:
         """Take away the sender's own mark at which the server would strip CONN_URL, and set any name as sender."""
         message.remove_header(MessageHeaderKey.SERVER_TRANSIT_REQUIRED)
@@ -68,7 +93,7 @@ class Attacker:
         payload: object,
         target: str = SITE,
         stream: bool = False,
-        seconds: float = 8.0,
+        seconds: float = ANSWER_SECONDS,
         headers: dict[str, Any] | None = None,
     ) -> Any:
         """Send one message, in one piece or as a stream; return the answer's payload, None if there is none."""
@@ -83,7 +108,7 @@ class Attacker:
 
     def ask(self, topic: str, body: object = "", **headers: Any) -> Any:
         """Send one admin message and return the body of the answer."""
-        answer = self.raw("admin", "admin", admin_message(topic, body, **headers), seconds=20.0)
+        answer = self.raw("admin", "admin", admin_message(topic, body, **headers), seconds=60.0)
         return answer.body if isinstance(answer, Message) else None
 
     def deploy(self, job_id: str, data: bytes, meta: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from almoner.schema.job import JobSpec
 
 LEAD = "lead@cleveland.example"
 TRAINEE = "trainee@hungary.example"
-JOB_SECONDS = 240.0
+JOB_SECONDS = 300.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

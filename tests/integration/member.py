@@ -20,7 +20,7 @@ from nvflare.fuel.f3.stats_pool import StatsPoolManager
 from nvflare.fuel.sec.authn import set_add_auth_headers_filters
 from nvflare.private.defs import ClientType, new_cell_message
 from nvflare.private.fed.authenticator import Authenticator
-from tests.integration.test_gate_attacks import came_true
+from tests.integration.attacker import came_true
 
 from almoner.flare.provisioning import ProvisionedConsortium
 
@@ -95,7 +95,11 @@ class Member:
 
 @contextmanager
 def member(consortium: ProvisionedConsortium, site: str, name: str | None = None) -> Iterator[Member]:
-    """Connect as a member, or fail to within some seconds; the caller logs in."""
+    """Connect as a member, or fail to within some seconds; the caller logs in.
+
+    He leaves without a goodbye: at one, FLARE's server forgets the way to his name, and does not find it again for a
+    new connection that is there before it has seen the end of the old one. It then answers, but forwards him nothing.
+    """
     pools = dict(StatsPoolManager.pools)  # FLARE keeps tables of the process, in which a name may occur once
     intruder = Member(consortium, site, name)
     core = intruder.cell.core_cell
@@ -104,6 +108,7 @@ def member(consortium: ProvisionedConsortium, site: str, name: str | None = None
         came_true(lambda: "server" in core.agents, 5.0)
         yield intruder
     finally:
+        core.agents.clear()  # the cell says goodbye to these
         with contextlib.suppress(RuntimeError):
             core.stop()
         CoreCell.ALL_CELLS.pop(core.get_fqcn(), None)

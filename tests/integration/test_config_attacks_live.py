@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.integration.attacker import LEAD, SITE
+from tests.integration.attacker import LEAD, SITE, came_true
 from tests.integration.conftest import make_consortium
 from tests.integration.test_flare_config_attacks import CODE, DRIVER
-from tests.integration.test_gate_attacks import came_true
 
 from almoner.cli.jobs import export_command
 from almoner.errors import DocumentError
@@ -34,7 +33,7 @@ STUDY = "cardiology"
 CHECKED_SITE = "cleveland"
 """Has its checks in every federation."""
 
-JOB_SECONDS = 60.0
+JOB_SECONDS = 240.0
 JOB_MARKS = frozenset({"almoner-server-job@server", f"almoner-client-job@{SITE}"})
 NOWHERE: frozenset[str] = frozenset()
 LEAVES_A_MARK = """
@@ -78,7 +77,7 @@ class Running:
         def marks() -> set[str]:
             return {path.name for path in self.marks.iterdir()}
 
-        came_true(lambda: expected <= marks(), 20.0)
+        came_true(lambda: expected <= marks(), 60.0)
         found = marks()
         for name in found:
             (self.marks / name).unlink()
@@ -190,7 +189,7 @@ def test_folder_of_a_killed_site(running: Running) -> None:
 
     before = registrations()
     running.federation.start_one(SITE)
-    assert came_true(lambda: registrations() > before, 60.0)
+    assert came_true(lambda: registrations() > before, 120.0)
     expected = frozenset({f"almoner-client@{SITE}"}) if running.unchecked else NOWHERE
     assert running.seen(expected) == expected
     assert folder.exists() is running.unchecked
@@ -202,7 +201,7 @@ def test_code_in_the_submitters_working_directory(running: Running, tmp_path: Pa
     almoner = ["-m", "almoner.cli.main", "job", "list", "--kit", str(running.user_kit), "--study", STUDY]
     stock = ["-c", STOCK_SESSION, LEAD, str(running.user_kit), STUDY]
     line = [sys.executable, "-P", *(stock if running.unchecked else almoner)]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     expected = frozenset({"-c@elsewhere"}) if running.unchecked else NOWHERE
     assert running.seen(expected) == expected

@@ -56,7 +56,7 @@ def records(
     from almoner.flare.exporting import export_job
     from almoner.flare.session import open_session
 
-    spec = heart_spec.model_copy(update={"rounds": 3})
+    spec = heart_spec.model_copy(update={"rounds": 3, "min_sites": 4})
     folder = export_job(spec, consortium.declarations, tmp_path_factory.mktemp("jobs"))
     with open_session(consortium.user_kit("lead@cleveland.example"), spec.study) as session:
         report: JobReport = session.follow(session.submit(folder), lambda progress: None, 240.0)

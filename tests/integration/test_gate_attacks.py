@@ -8,10 +8,9 @@ import contextlib
 import io
 import socket
 import threading
-import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,16 @@ from nvflare.private.defs import new_cell_message
 from tests.integration.attacker import (
     SITE,
     SITES_GATED,
+    TRIES,
     UNGATED,
     Attacker,
     admin_message,
     attacking,
+    came_true,
     honest_app,
     local_intruder,
     local_server,
+    succeeds,
 )
 from tests.integration.conftest import make_consortium
 
@@ -68,24 +70,19 @@ def victim(attacker: Attacker) -> Path:
     return folder
 
 
-def came_true(what: Callable[[], bool], seconds: float) -> bool:
-    """Poll until something is true, or the time is over."""
-    deadline = time.monotonic() + seconds
-    while not (true := what()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return true
-
-
 @pytest.mark.threat("T-14")
 def test_reading_the_private_key_through_the_shell(attacker: Attacker) -> None:
-    stolen = "PRIVATE KEY" in attacker.send("sys.shell", "cat startup/client.key")
+    stolen = succeeds(lambda: "PRIVATE KEY" in attacker.send("sys.shell", "cat startup/client.key"))
     assert stolen is not attacker.gated
 
 
 @pytest.mark.threat("T-14")
 def test_deleting_a_folder_of_the_workspace(attacker: Attacker, victim: Path) -> None:
-    attacker.send("train.delete_run", job_id=victim.name)
-    assert victim.exists() is attacker.gated
+    def attack() -> bool:
+        attacker.send("train.delete_run", job_id=victim.name)
+        return not victim.exists()
+
+    assert succeeds(attack) is not attacker.gated
 
 
 @pytest.mark.threat("T-14")
@@ -93,7 +90,7 @@ def test_deleting_a_folder_of_the_workspace(attacker: Attacker, victim: Path) ->
     "topic", ["sys.report_env", "sys.info", "train.get_scopes", "resource_manager.report_resources"]
 )
 def test_asking_for_the_environment(attacker: Attacker, topic: str) -> None:
-    answered = attacker.send(topic) not in ("", "invalid_request")
+    answered = succeeds(lambda: attacker.send(topic) not in ("", "invalid_request"))
     assert answered is not attacker.gated
 
 
@@ -103,45 +100,60 @@ def test_making_the_site_dial_an_address_of_the_senders_choice(attacker: Attacke
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(3.0 if attacker.gated else 20.0)
+        listener.settimeout(attacker.seconds)
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        answer = attacker.send("train.check_status", cell_headers={MessageHeaderKey.CONN_URL: url})
-        assert answer not in ("", "invalid_request")
-        try:
-            listener.accept()[0].close()
-            dialled = True
-        except TimeoutError:
-            dialled = False
-    assert dialled is not attacker.gated
+
+        def attack() -> bool:
+            answer = attacker.send("train.check_status", cell_headers={MessageHeaderKey.CONN_URL: url})
+            assert answer not in ("", "invalid_request")
+            try:
+                listener.accept()[0].close()
+            except TimeoutError:
+                return False
+            return True
+
+        assert succeeds(attack) is not attacker.gated
 
 
 @pytest.mark.threat("T-14")
 def test_forging_the_senders_name(attacker: Attacker, victim: Path) -> None:
     """The answer goes to the server, so the attack is judged by what became of the folder."""
-    attacker.origin = "server"
-    try:
-        attacker.raw("admin", "admin", admin_message("train.delete_run", job_id=victim.name), seconds=2.0)
-    finally:
-        attacker.origin = ""
-    assert came_true(lambda: not victim.exists(), 0.5 if attacker.gated else 10.0) is not attacker.gated
+
+    def attack() -> bool:
+        attacker.origin = "server"
+        try:
+            attacker.raw("admin", "admin", admin_message("train.delete_run", job_id=victim.name), seconds=0.5)
+        finally:
+            attacker.origin = ""
+        return came_true(lambda: not victim.exists(), attacker.seconds)
+
+    assert succeeds(attack) is not attacker.gated
 
 
 @pytest.mark.threat("T-14")
 def test_message_inside_a_bulk_message(attacker: Attacker, victim: Path) -> None:
     """FLARE dispatches the items of a bulk message without the incoming filters of a message."""
-    message = new_cell_message({}, admin_message("train.delete_run", job_id=victim.name))
-    attacker.cell.core_cell.queue_message("admin", "admin", [SITE], message)
-    assert came_true(lambda: not victim.exists(), 3.0 if attacker.gated else 10.0) is not attacker.gated
+
+    def attack() -> bool:
+        message = new_cell_message({}, admin_message("train.delete_run", job_id=victim.name))
+        attacker.cell.core_cell.queue_message("admin", "admin", [SITE], message)
+        return came_true(lambda: not victim.exists(), attacker.seconds)
+
+    assert succeeds(attack) is not attacker.gated
 
 
 @pytest.mark.threat("T-14")
 def test_local_process_at_the_internal_listener(attacker: Attacker, victim: Path) -> None:
     """The listener for job processes lets in the site's own user, and FLARE takes whatever commands he sends."""
-    with local_intruder(attacker.kit.parent) as cell:
-        assert came_true(lambda: SITE in cell.agents, 15.0)
-        message = new_cell_message({}, admin_message("train.delete_run", job_id=victim.name))
-        cell.send_request(channel="admin", target=SITE, topic="admin", request=message, timeout=4.0)
-    assert victim.exists() is attacker.gated
+
+    def attack() -> bool:
+        with local_intruder(attacker.kit.parent) as cell:
+            assert came_true(lambda: SITE in cell.agents, 30.0)
+            message = new_cell_message({}, admin_message("train.delete_run", job_id=victim.name))
+            cell.send_request(channel="admin", target=SITE, topic="admin", request=message, timeout=attacker.seconds)
+        return not victim.exists()
+
+    assert succeeds(attack) is not attacker.gated
 
 
 def zip_bomb() -> bytes:
@@ -213,8 +225,17 @@ def test_deploying_past_the_server(attacker: Attacker, heart_spec: JobSpec, tmp_
 
 @pytest.mark.threat("T-14")
 def test_local_process_that_takes_the_servers_name(attacker: Attacker) -> None:
-    """The site drops its connection to the server for the new one, and sends it heartbeats with its token."""
+    """The site drops its connection to the server for the new one, and sends it heartbeats with its token.
+
+    The attacker's cell connects anew whenever the site closes its connection.
+    """
+
+    def refusals() -> int:
+        return (attacker.kit / "log.txt").read_text().count("gate: refused a connection under a name that is not")
+
+    before = refusals()
     with local_server(attacker.kit.parent) as ear:
-        stolen = came_true(lambda: "__token__" in ear.headers, 30.0)
+        assert not attacker.gated or came_true(lambda: refusals() >= before + TRIES, 60.0)
+        stolen = came_true(lambda: "__token__" in ear.headers, 30.0 if attacker.gated else 60.0)
     attacker.federation.wait_for_sites((SITE,))
     assert stolen is not attacker.gated

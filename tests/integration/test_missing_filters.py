@@ -80,7 +80,7 @@ def jobs(
                     job = spec.model_copy(update={"name": name})
                     ids[name] = session.submit(export_job(job, consortium.declarations, folder))
                 for name, job_id in ids.items():
-                    report = session.follow(job_id, lambda progress: None, 120.0)
+                    report = session.follow(job_id, lambda progress: None, 300.0)
                     assert report.completed, (name, report)
                     results[name] = job_id, read_result(session.download(job_id, folder / name))
     processes = by_process(recording)

@@ -17,19 +17,23 @@ from nvflare.fuel.f3.endpoint import Endpoint
 from nvflare.private.admin_defs import Message
 from nvflare.private.defs import CellMessageHeaderKeys
 from tests.integration.attacker import (
+    ANSWER_SECONDS,
     LEAD,
+    NO_ANSWER_SECONDS,
     SITE,
+    TRIES,
     UNGATED,
     Attacker,
     Eavesdropper,
     admin_message,
     at_the_socket_of,
     attacking,
+    came_true,
+    succeeds,
     ungated,
 )
 from tests.integration.conftest import make_consortium
 from tests.integration.member import member
-from tests.integration.test_gate_attacks import came_true
 
 from almoner.flare.federation import Federation
 
@@ -59,70 +63,91 @@ def refusals(attacker: Attacker) -> int:
     return (attacker.consortium.root / "server" / "kit" / "log.txt").read_text().count("gate: refused")
 
 
-def seconds(attacker: Attacker) -> float:
-    """Return how long to wait for an answer: none comes from a gated server."""
-    return 2.0 if attacker.gated else 20.0
+def shell_command() -> Message:
+    return admin_message("sys.shell", "cat startup/client.key")
+
+
+def is_key(answer: object) -> bool:
+    return isinstance(answer, Message) and "PRIVATE KEY" in str(answer.body)
 
 
 def test_member_under_his_own_name_is_heard(attacker: Attacker) -> None:
     with member(attacker.consortium, MEMBER) as intruder:
-        assert intruder.is_heard(20.0)
+        assert succeeds(lambda: intruder.is_heard(ANSWER_SECONDS))
 
 
 def test_member_reads_another_sites_private_key(attacker: Attacker) -> None:
+    def attack() -> bool:
+        with member(attacker.consortium, MEMBER) as intruder:
+            intruder.log_in()
+            return is_key(intruder.raw("admin", "admin", shell_command(), SITE, attacker.seconds))
+
     before = refusals(attacker)
-    with member(attacker.consortium, MEMBER) as intruder:
-        intruder.log_in()
-        request = admin_message("sys.shell", "cat startup/client.key")
-        answer = intruder.raw("admin", "admin", request, SITE, seconds(attacker))
-    stolen = isinstance(answer, Message) and "PRIVATE KEY" in str(answer.body)
-    assert stolen is not attacker.gated
-    assert (refusals(attacker) > before) is attacker.gated
+    assert succeeds(attack) is not attacker.gated
+    patience = ANSWER_SECONDS if attacker.gated else 0.0
+    assert came_true(lambda: refusals(attacker) >= before + TRIES, patience) is attacker.gated
 
 
 def test_lead_reads_a_sites_private_key(attacker: Attacker) -> None:
-    request = admin_message("sys.shell", "cat startup/client.key")
-    answer = attacker.raw("admin", "admin", request, seconds=seconds(attacker))
-    assert (isinstance(answer, Message) and "PRIVATE KEY" in str(answer.body)) is not attacker.gated
+    def attack() -> bool:
+        return is_key(attacker.raw("admin", "admin", shell_command(), seconds=attacker.seconds))
+
+    assert succeeds(attack) is not attacker.gated
 
 
 @pytest.mark.parametrize("topic", ["process_info", "config_vars", "peers"])
 def test_lead_looks_into_the_server(attacker: Attacker, topic: str) -> None:
     """`peers` names the other users' consoles, which take messages too."""
-    answer = attacker.raw("_net_manager", topic, None, "server", seconds=seconds(attacker))
-    assert bool(answer) is not attacker.gated
+
+    def attack() -> bool:
+        return bool(attacker.raw("_net_manager", topic, None, "server", seconds=attacker.seconds))
+
+    assert succeeds(attack) is not attacker.gated
 
 
 def test_lead_takes_the_part_of_a_job_of_the_server(attacker: Attacker) -> None:
     """While a job runs, the same question is answered with the log-in tokens of its sites."""
-    headers = {CellMessageHeaderKeys.JOB_ID: "any"}
-    answer = attacker.raw(
-        "server_parent_listener", "get_clients", None, "server", seconds=seconds(attacker), headers=headers
-    )
-    assert (isinstance(answer, dict) and "clients" in answer) is not attacker.gated
+    way, headers = ("server_parent_listener", "get_clients"), {CellMessageHeaderKeys.JOB_ID: "any"}
+
+    def attack() -> bool:
+        answer = attacker.raw(*way, None, "server", seconds=attacker.seconds, headers=headers)
+        return isinstance(answer, dict) and "clients" in answer
+
+    assert succeeds(attack) is not attacker.gated
 
 
 def test_lead_becomes_a_site(attacker: Attacker) -> None:
     """FLARE takes a heartbeat with any log-in token as that of a site, which it then lists and may choose for jobs."""
-    context = FLContext()
-    beat = Shareable()
-    beat.set_peer_context(context)
     headers = {CellMessageHeaderKeys.PROJECT_NAME: attacker.consortium.declarations.consortium.name}
-    attacker.raw("task", "heart_beat", beat, "server", seconds=seconds(attacker), headers=headers)
-    assert (LEAD in attacker.session.sites()) is not attacker.gated
+
+    def attack() -> bool:
+        beat = Shareable()
+        beat.set_peer_context(FLContext())
+        attacker.raw("task", "heart_beat", beat, "server", seconds=attacker.seconds, headers=headers)
+        return LEAD in attacker.session.sites()
+
+    assert succeeds(attack) is not attacker.gated
 
 
 def test_member_takes_a_consoles_name(attacker: Attacker) -> None:
     """FLARE binds names to certificates, but lets any certificate bear the name of a console."""
-    with member(attacker.consortium, MEMBER, f"_admin_{uuid.uuid4()}") as intruder:
-        assert intruder.is_heard(seconds(attacker)) is not attacker.gated
+
+    def attack() -> bool:
+        with member(attacker.consortium, MEMBER, f"_admin_{uuid.uuid4()}") as intruder:
+            return intruder.is_heard(attacker.seconds)
+
+    assert succeeds(attack) is not attacker.gated
 
 
-@pytest.mark.parametrize("name", [SITE, f"{SITE}.{uuid.uuid4()}", f"server.{uuid.uuid4()}"])
+@pytest.mark.parametrize(
+    "name",
+    [SITE, f"{SITE}.{uuid.uuid4()}", f"server.{uuid.uuid4()}"],
+    ids=["site", "job of a site", "job of the server"],
+)
 def test_member_takes_the_name_of_another_site_or_of_the_server(attacker: Attacker, name: str) -> None:
     """FLARE itself refuses these, with the gate out too."""
     with member(attacker.consortium, MEMBER, name) as intruder:
-        assert not intruder.is_heard(2.0)
+        assert not succeeds(lambda: intruder.is_heard(NO_ANSWER_SECONDS))
     attacker.federation.wait_for_sites((SITE,))
 
 
@@ -150,6 +175,6 @@ def test_local_process_takes_a_sites_name(attacker: Attacker) -> None:
             attacker.session._session.api.do_command(f"check_status client {SITE}")
             return bool(ear.headers)
 
-        assert not attacker.gated or came_true(lambda: refusals(attacker) > before, 10.0)
-        assert came_true(hears_the_server, 0.0 if attacker.gated else 60.0) is not attacker.gated
+        assert not attacker.gated or came_true(lambda: refusals(attacker) >= before + TRIES, 60.0)
+        assert came_true(hears_the_server, NO_ANSWER_SECONDS if attacker.gated else 60.0) is not attacker.gated
     attacker.federation.wait_for_sites((SITE,))

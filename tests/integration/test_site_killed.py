@@ -62,5 +62,5 @@ def test_killed_in_mid_round(
     assert folder.is_dir()
     federation.start_one(VICTIM)
     federation.wait_for_sites((VICTIM,))
-    wait_until(lambda: not folder.exists(), 30.0)
+    wait_until(lambda: not folder.exists(), 60.0)
     assert (consortium.site_folder(VICTIM) / JOB_LOGS / f"{job_id}.txt").stat().st_size > 0

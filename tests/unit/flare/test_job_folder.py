@@ -102,7 +102,10 @@ def test_leftovers_of_a_killed_process(workspace: Workspace, kit: Path, tmp_path
     assert [path.stem for path in (tmp_path / JOB_LOGS).iterdir()] == [gone[0].name]
 
 
-@pytest.mark.parametrize("name", ["", "local", "../startup", uuid.uuid4().hex, f"urn:uuid:{uuid.uuid4()}"])
+HEX = "6a1b1111000040008000000000000000"
+
+
+@pytest.mark.parametrize("name", ["", "local", "../startup", HEX, f"urn:uuid:{uuid.UUID(HEX)}"])
 def test_names_that_are_no_job_ids(name: str) -> None:
     assert not is_job_id(name)
 

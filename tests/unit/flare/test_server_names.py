@@ -16,7 +16,7 @@ LEAD = "lead@cleveland.example"
     [
         ("cleveland", "cleveland"),
         (f"cleveland.{JOB}", "cleveland"),
-        (new_admin_client_name(), LEAD),
+        pytest.param(new_admin_client_name(), LEAD, id="console"),
         (f"server.{JOB}", None),
     ],
 )

@@ -70,7 +70,7 @@ def test_a_disk_that_fails_at_any_boundary_leaves_the_ledger_whole(
         book.verify()
         if vfs.seen <= at:
             break  # the call made fewer changes than that: every boundary was tried
-    print(f"ledger {name}, disk {fault}: {at} boundaries, {refused} refusals")
+    print(f"ledger {name}, disk {fault} {'for good' if lasting else 'once'}: {at} boundaries, {refused} refusals")
     assert not refusal
     assert refused >= 3
 

@@ -212,6 +212,6 @@ def test_what_a_killed_process_announced_is_in_the_ledger(
         again.settle(job_id(number), "its process died")
         assert again.account(POPULATION).rdp_spent == again.account(POPULATION).rdp_committed
     record_property("ledger_kills", KILLS)
-    print(f"ledger kills: {KILLS}, before the last commit: {killed_early}")
+    print(f"ledger kills, seed {seed}: {KILLS}, before the last commit: {killed_early}")
     assert killed_early > 0
     assert ledger.verify().num_open_jobs == 0
