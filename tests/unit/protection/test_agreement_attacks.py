@@ -6,6 +6,7 @@ that stands against it, where the attacker gets what it is after.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -26,7 +27,7 @@ from almoner.protection import agreement as agreement_module
 from almoner.protection import meeting, set_up
 from almoner.protection.agreement import SiteAgreement
 from almoner.protection.agreement_states import Confirmed, Ended, Shown
-from almoner.protection.meeting import SHARE_BYTES
+from almoner.protection.meeting import SHARE_BYTES, Meeting
 from almoner.protection.scheme import Question
 from almoner.protection.set_up import (
     DIGEST_BYTES,
@@ -202,6 +203,62 @@ def test_a_member_that_never_agreed(monkeypatch: Patch) -> None:
     net = network(show=show)
     net.run(careless_server())
     assert net.agreed["ada"].members == SITES
+
+
+def test_a_member_whose_share_is_not_in(monkeypatch: Patch) -> None:
+    """Eve, cut off before M was fixed, is put into M' all the same; a colluding member told her what to sign."""
+    keys: list[JobKeys] = []
+
+    def show(question: Question, site: str) -> Said:
+        contributors, body = question.contributors, question.body
+        if question.task == "agree":
+            keys.extend([net.machines["eve"]._state.keys] if site == "ada" else [])
+            return without_last(64 + 5 * 48)((contributors, body))
+        if question.task == "conclude":
+            state = net.machines["ada"]._state if site == "ada" else ada[0]
+            ada.append(state)
+            return (*contributors, "eve"), body + meeting.make_agreement(state.meeting, "eve", keys[0], state.digest)
+        return contributors, body
+
+    ada: list[Any] = []
+    net = network(show=show)
+    net.run(careless_server())
+    all_end(net, SITES[:4], "who agreed: not sites of the job")
+
+    real = agreement_module.check_subset
+    monkeypatch.setattr(
+        agreement_module, "check_subset", lambda chosen, among, least, what: real(chosen, SITES, least, what)
+    )
+    keys.clear()
+    ada.clear()
+    net = network(show=show)
+    net.run(careless_server())
+    assert net.agreed["bob"].members == SITES
+
+
+def test_what_the_secrets_depend_on() -> None:
+    """Tag key and digest depend on everything that sites must hold alike; nothing is left to another check."""
+    net = network()
+    net.run(careless_server())
+    at = Meeting(TERMS, SITES, net.agreed["ada"].public_keys, net.agreed["ada"].transcript, 0)
+    other = dataclasses.replace(at, transcript=bytes(32))
+    shares = dict.fromkeys(SITES, b"s" * 32)
+    keys = [
+        meeting.make_tag_key(at, SITES, shares),
+        meeting.make_tag_key(other, SITES, shares),
+        meeting.make_tag_key(at, SITES[:4], shares),
+        meeting.make_tag_key(at, SITES[1:], shares),
+        meeting.make_tag_key(at, SITES, {**shares, "eve": b"t" * 32}),
+    ]
+    assert len(set(keys)) == len(keys)
+    digests = [
+        meeting.shared_digest(at, SITES, b"k" * 32, b"d"),
+        meeting.shared_digest(other, SITES, b"k" * 32, b"d"),
+        meeting.shared_digest(at, SITES[1:], b"k" * 32, b"d"),
+        meeting.shared_digest(at, SITES, b"l" * 32, b"d"),
+        meeting.shared_digest(at, SITES, b"k" * 32, b"e"),
+    ]
+    assert len(set(digests)) == len(digests)
 
 
 OLD_TERMS = dataclasses.replace(TERMS, nonce="f" * 32, job_id="6a1b1111-0000-4000-8000-00000000000f")
