@@ -5,17 +5,15 @@ with it, and a check that walks a chain takes them: one site could stand in a ro
 """
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from almoner.errors import ProvisioningError
-from almoner.provision.roster import fingerprint
+from almoner.errors import ProtocolError, ProvisioningError
+from almoner.protection.certificates import site_keys, verify_issued
 from almoner.schema.base import org_code
 from almoner.schema.consortium import Roster
-
-SITE_ROLES = ("", "client")
-"""What FLARE writes as role into a site's certificate: nothing if it makes the key, `client` if the site does."""
 
 
 def load_certificate(pem: bytes, source: str) -> x509.Certificate:
@@ -51,14 +49,12 @@ def verify_directly_issued(certificate: x509.Certificate, root: x509.Certificate
     and so is the root.
 
     Raises:
-        ProvisioningError: it did not; the text is for a caller to put a place before.
+        ProvisioningError: it did not.
     """
     try:
-        certificate.verify_directly_issued_by(root)
-    except (ValueError, TypeError, InvalidSignature):
+        verify_issued(certificate, root.public_bytes(Encoding.PEM), "")
+    except ProtocolError:
         raise ProvisioningError("its certificate is not signed by the consortium's root itself") from None
-    if certificate.public_key() == root.public_key():
-        raise ProvisioningError("its certificate has the key of the consortium's root")
 
 
 def verify_roster(roster: Roster, root: x509.Certificate) -> None:
@@ -70,19 +66,11 @@ def verify_roster(roster: Roster, root: x509.Certificate) -> None:
     Raises:
         ProvisioningError: naming the first site of which this does not hold.
     """
-    seen: set[object] = set()
-    for entry in roster.sites:
-        certificate = load_certificate(entry.certificate_pem.encode(), f"roster: {entry.site}")
-        key = certificate.public_key().public_numbers()  # type: ignore[union-attr]
-        try:
-            verify_directly_issued(certificate, root)
-            if fingerprint(certificate) != entry.certificate_sha256:
-                raise ProvisioningError("its certificate has not the fingerprint that the roster names")
-            name, org, role = subject_of(certificate.subject)
-            if (name, org) != (entry.site, org_code(entry.site)) or role not in SITE_ROLES:
-                raise ProvisioningError(f"its certificate was issued to {name!r} of {org!r} with the role {role!r}")
-            if key in seen or entry.site in seen:
-                raise ProvisioningError("its name or its key is there twice")
-        except ProvisioningError as error:
-            raise ProvisioningError(f"roster: {entry.site}: {error} → ask the operator for another roster") from None
-        seen |= {key, entry.site}
+    try:
+        site_keys(roster, root.public_bytes(Encoding.PEM), tuple(entry.site for entry in roster.sites))
+        for entry in roster.sites:
+            _, org, _ = subject_of(x509.load_pem_x509_certificate(entry.certificate_pem.encode()).subject)
+            if org != org_code(entry.site):
+                raise ProtocolError(f"the roster's certificate of {entry.site} is of the organisation {org!r}")
+    except ProtocolError as error:
+        raise ProvisioningError(f"{error} → ask the operator for another roster") from None

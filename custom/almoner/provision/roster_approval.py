@@ -17,19 +17,20 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from almoner.data.atomic import write_atomically
 from almoner.errors import ProvisioningError
+from almoner.protection.signing import sign_with, verify_with
 from almoner.provision import names
 from almoner.provision.issued import load_certificate, verify_roster
+from almoner.provision.roster import fingerprint
 from almoner.schema.base import canonical_json, digest
 from almoner.schema.consortium import Roster
 from almoner.schema.documents import load_document
 from almoner.schema.enrolment import RosterApproval
 
-_PADDING = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 _LABEL = "almoner roster approval 1"
 KEY_PATH = "startup/client.key"
 APPROVAL_PATH = f"startup/{names.APPROVAL_FILE}"
@@ -115,7 +116,7 @@ def load_pending(kit: Path) -> PendingRoster:
         kit=kit,
         site=site,
         roster=roster,
-        root_sha256=root.fingerprint(hashes.SHA256()).hex(),
+        root_sha256=fingerprint(root),
         roster_sha256=digest(roster),
         manifest_sha256=digest((startup / names.MANIFEST_FILE).read_bytes()),
         key=key,
@@ -136,7 +137,7 @@ def approve(pending: PendingRoster, confirmed: str) -> Path:
             f"{pending.kit}: its roster has the digest {pending.roster_sha256}, not {confirmed.strip()} → if another "
             "site read you that one, somebody gave you different rosters: do not start, and ask the operator"
         )
-    signature = pending.key.sign(pending.statement(), _PADDING, hashes.SHA256())
+    signature = sign_with(pending.key, pending.statement())
     approval = RosterApproval(
         schema_version=1,
         consortium=pending.roster.consortium,
@@ -166,6 +167,6 @@ def verify_roster_approval(kit: Path) -> None:
     try:
         if named != pending.statement():
             raise InvalidSignature
-        pending.key.public_key().verify(bytes.fromhex(approval.signature), named, _PADDING, hashes.SHA256())
+        verify_with(pending.key.public_key(), bytes.fromhex(approval.signature), named)
     except InvalidSignature:
         raise ProvisioningError(f"{path}: is not the site's approval of this roster and kit → {remedy}") from None
