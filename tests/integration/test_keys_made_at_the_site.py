@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from almoner.flare.federation import Federation, free_port
+from almoner.flare.issuing import issue
 from almoner.flare.joining import join, load_joined, request_certificate
-from almoner.flare.keys_at_site import begin, issue, open_folder, read_requests
+from almoner.flare.keys_at_site import begin, open_folder, read_requests
 from almoner.flare.provisioning import load_consortium, read_port
 from almoner.flare.session import open_session
 from almoner.provision.roster_approval import APPROVAL_PATH, KEY_PATH, approve

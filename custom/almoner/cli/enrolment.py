@@ -15,7 +15,7 @@ import typer
 
 from almoner.cli.app import console, print_json
 from almoner.errors import ProvisioningError
-from almoner.flare import joining, keys_at_site
+from almoner.flare import issuing, joining, keys_at_site
 from almoner.flare.keys_at_site import Standing
 from almoner.provision.requests import render_forms
 from almoner.provision.roster_approval import PendingRoster, approve, needs_approval
@@ -56,9 +56,10 @@ def approve_requests_command(
     Example: almoner approve-requests build/trial --yes
     """
     opened = keys_at_site.open_folder(root, folder)
+    keys_at_site.write_forms(opened)
     found = keys_at_site.read_requests(opened)
     requests = [request for _, request in found.values() if request is not None]
-    packages = keys_at_site.issue(opened, requests) if yes or not requests else []
+    packages = issuing.issue(opened, requests) if yes or not requests else []
     standings = [standing for standing, _ in keys_at_site.read_requests(opened).values()]
     waiting = [item.form.name for item in standings if item.form.role == "client" and item.state != "issued"]
     if as_json:
@@ -155,9 +156,9 @@ def approve_roster_command(
     """Show every fingerprint of the roster, and sign it with the site's own key once its digest was compared.
 
     For the site's data officer. Read policy and site config in FOLDER/kit/local first: the signature covers them. Then
-    call the other sites, at numbers that the operator did not give you: all must read the same roster digest. If they
-    do, all hold the same certificates, and each site's software has checked that its own is for its own key. Without
-    --digest nothing is signed, and the exit code is 2.
+    call every site of the list, at numbers that the operator did not give you: all must read the same roster digest. If
+    they do, all hold the same certificates, and each site's software has checked that its own is for its own key. A
+    site that you do not know may be the operator. Without --digest nothing is signed, and the exit code is 2.
 
     Example: almoner site approve-roster /srv/almoner/cleveland --digest 9b5c...
     """

@@ -13,7 +13,7 @@ from typing import Any
 
 from almoner.errors import ProvisioningError
 
-TIMEOUT_SECONDS = 120.0
+TIMEOUT_SECONDS = 300.0
 
 
 def _run(*arguments: str | Path) -> None:
@@ -23,16 +23,21 @@ def _run(*arguments: str | Path) -> None:
         ProvisioningError: it failed; with FLARE's own message.
     """
     with tempfile.TemporaryDirectory(prefix="almoner-cert-") as home:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "nvflare.cli", "cert", *map(str, arguments), "--output", "json"],
-            env={"HOME": home, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", "nvflare.cli", "cert", *map(str, arguments), "--output", "json"],
+                env={"HOME": home, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+                cwd=home,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ProvisioningError(
+                f"nvflare cert {arguments[0]} took over {TIMEOUT_SECONDS:.0f} s → try again"
+            ) from None
     if done.returncode:
         raise ProvisioningError(f"nvflare cert {arguments[0]} failed: {_message(done.stdout)}")
 

@@ -28,6 +28,7 @@ from almoner.schema.base import Document, org_code
 from almoner.schema.declarations import Declarations
 from almoner.schema.documents import load_document
 from almoner.schema.enrolment import KitPackage, RequestForm
+from almoner.schema.policy import SitePolicy
 
 _REQUEST, _FORM = "request", "form.json"
 
@@ -97,16 +98,24 @@ def join(package_path: Path, folder: Path, policy: Path | None = None, site_conf
         _compare(package, policy, site_config)
     except ProvisioningError as error:
         raise ProvisioningError(f"{package_path}: {error}") from None
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".joining-") as scratch:
-        made = _render(package, package_path, Path(scratch))
-        write_atomically(made / KEY_PATH, key)
-        if package.site is not None:
-            load_pending(made)
-            if not (folder / LEDGER).exists():
-                open_ledger(package.site.policy, Path(scratch))
-                (Path(scratch) / LEDGER).parent.rename((folder / LEDGER).parent)
-        made.rename(kit)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".joining-") as scratch:
+            made = _render(package, package_path, Path(scratch))
+            write_atomically(made / KEY_PATH, key)
+            if package.site is not None:
+                load_pending(made)
+                _place_ledger(package.site.policy, Path(scratch), folder)
+            made.rename(kit)
+    except OSError as error:
+        raise ProvisioningError(f"{kit}: cannot be made: {error.strerror} → see the disk and its rights") from None
     return kit
+
+
+def _place_ledger(policy: SitePolicy, scratch: Path, folder: Path) -> None:
+    """Give a site its ledger, if it has none."""
+    if not (folder / LEDGER).exists():
+        open_ledger(policy, scratch)
+        (scratch / LEDGER).parent.rename((folder / LEDGER).parent)
 
 
 def load_joined(folder: Path) -> PendingRoster:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from almoner.errors import AlmonerError, PolicyViolation, ProvisioningError
-from almoner.flare import flare_cert, joining, keys_at_site
+from almoner.flare import flare_cert, issuing, joining, keys_at_site
 from almoner.flare.keys_at_site import OperatorFolder
 from almoner.flare.start import run
 from almoner.privacy.ledger import Ledger
@@ -46,7 +46,7 @@ class World:
 
     def approve(self) -> list[Path]:
         requests = keys_at_site.read_requests(self.operator()).values()
-        return keys_at_site.issue(self.operator(), [request for _, request in requests if request is not None])
+        return issuing.issue(self.operator(), [request for _, request in requests if request is not None])
 
     def package(self, name: str) -> Path:
         return self.out / "packages" / f"{name}.package.json"
@@ -236,6 +236,41 @@ def test_a_second_request_with_another_key(signed: World, copy: Callable[[World]
         world.approve()
 
 
+def test_new_declarations(signed: World, copy: Callable[[World], World], tmp_path: Path) -> None:
+    """As the README says: new packages, a new roster, a new approval; keys, certificates and ledgers stay."""
+    world = copy(signed)
+    folder = world.top / "cleveland"
+    joining.join(world.package("cleveland"), folder)
+    first = joining.load_joined(folder)
+    approve(first, first.roster_sha256)
+    world.root = tmp_path / "declared"
+    for name in ("provisioning", "policies", "site_configs"):
+        shutil.copytree(signed.root / name, world.root / name)
+    replace(world.root / "site_configs" / "hungary.yaml", "nominal_records: 183", "nominal_records: 184")
+    added = "  - {name: new@hungary.example, org: hungary, role: member}\nroles:"
+    replace(world.root / "provisioning" / "consortium.yaml", "roles:", added)
+    keys_at_site.write_forms(world.operator())
+    assert (world.out / "requests" / "new@hungary.example.yaml").is_file()
+    known = files_of(world.out / "authority"), files_of(folder / "ledger")
+    shutil.rmtree(world.out / "packages")
+    shutil.rmtree(world.out / "server" / "kit")
+    assert len(world.approve()) == len(SITES) + 1
+    shutil.rmtree(folder / "kit")
+    kit = joining.join(world.package("cleveland"), folder)
+    assert (files_of(world.out / "authority"), files_of(folder / "ledger")) == known
+    second = joining.load_joined(folder)
+    assert second.roster_sha256 != first.roster_sha256
+    assert second.key.private_numbers() == first.key.private_numbers()
+    with pytest.raises(ProvisioningError, match="has not approved the roster yet"):
+        verify_kit(kit)
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
 def test_the_folder_of_another_consortium(signed: World, copy: Callable[[World], World]) -> None:
     world = copy(signed)
     profile = world.out / "authority" / "profile.yaml"
@@ -356,7 +391,7 @@ class TestJoin:
         shutil.copy(made.archive, world.out / "requests")
         (world.out / "authority" / "certificates" / "cleveland.crt").unlink()
         shutil.rmtree(world.out / "packages")
-        shutil.rmtree(world.out / "server")
+        shutil.rmtree(world.out / "server" / "kit")
         assert world.package("cleveland") in world.approve()
         self.refused(world, "cleveland", "its certificate is not for the key that was made here")
 
