@@ -16,9 +16,10 @@ from almoner.data.atomic import write_atomically
 from almoner.errors import ProvisioningError
 from almoner.flare import flare_cert
 from almoner.flare.provisioning import verify_policies
-from almoner.provision.issued import load_certificate
+from almoner.provision.issued import load_certificate, subject_of
 from almoner.provision.requests import CertificateRequest, key_fingerprint, read_request, render_forms
 from almoner.provision.roster import fingerprint
+from almoner.schema.base import org_code
 from almoner.schema.consortium import Consortium
 from almoner.schema.declarations import Declarations, load_declarations
 from almoner.schema.enrolment import RequestForm
@@ -163,16 +164,26 @@ def read_requests(folder: OperatorFolder) -> dict[str, tuple[Standing, Certifica
 
 def _standing(folder: OperatorFolder, form: RequestForm) -> tuple[Standing, CertificateRequest | None]:
     """Return how one site or user stands."""
-    path, certificate = folder.request(form.name), folder.certificate(form.name)
+    issued = _issued_key(folder.certificate(form.name), form)
+    path = folder.request(form.name)
     request = read_request(_read_limited(path), form, str(path)) if path.is_file() else None
-    if not certificate.is_file():
-        if request is None:
-            return Standing(form, "no request"), None
-        return Standing(form, "requested", request.key_sha256), request
-    issued = key_fingerprint(load_certificate(certificate.read_bytes(), str(certificate)).public_key())
-    if request is not None and request.key_sha256 != issued:
+    if request is not None and issued not in (None, request.key_sha256):
         raise ProvisioningError(f"{path}: {form.name} has a certificate for another key already → remove this request")
-    return Standing(form, "issued", issued), None
+    if issued is not None:
+        return Standing(form, "issued", issued), None
+    if request is None:
+        return Standing(form, "no request"), None
+    return Standing(form, "requested", request.key_sha256), request
+
+
+def _issued_key(path: Path, form: RequestForm) -> str | None:
+    """Return the fingerprint of the key that a certificate was issued for; None if none was."""
+    if not path.is_file():
+        return None
+    certificate = load_certificate(path.read_bytes(), str(path))
+    if subject_of(certificate.subject) != (form.name, org_code(form.org), form.role):
+        raise ProvisioningError(f"{path}: is of another organisation or role than consortium.yaml has → use a new name")
+    return key_fingerprint(certificate.public_key())
 
 
 def _read_limited(path: Path) -> bytes:

@@ -265,6 +265,19 @@ def test_new_declarations(signed: World, copy: Callable[[World], World], tmp_pat
         verify_kit(kit)
 
 
+def test_a_role_that_changed_after_the_certificate(
+    signed: World, copy: Callable[[World], World], tmp_path: Path
+) -> None:
+    """There is no revocation: a lead's certificate would go on as one."""
+    world = copy(signed)
+    world.root = tmp_path / "declared"
+    for name in ("provisioning", "policies", "site_configs"):
+        shutil.copytree(signed.root / name, world.root / name)
+    replace(world.root / "provisioning" / "consortium.yaml", "role: lead", "role: member")
+    with pytest.raises(ProvisioningError, match=r"crt: is of another organisation or role than consortium.yaml has"):
+        world.approve()
+
+
 def replace(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert text.count(old) == 1
