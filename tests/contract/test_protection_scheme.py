@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from almoner.encryption.bfv import BfvScheme
 from almoner.encryption.bfv_key import BfvKey
-from almoner.encryption.message import HEADER_BYTES
 from almoner.encryption.plain import PlainScheme
-from almoner.encryption.scheme import MAX_ADDENDS, MAX_DIMENSION, VALUE_BOUND, IntVector, ProtectionScheme
+from almoner.encryption.scheme import ProtectionScheme
 from almoner.errors import ProtocolError
+from almoner.protection.message import HEADER_BYTES
+from almoner.protection.scheme import MAX_ADDENDS, MAX_DIMENSION, VALUE_BOUND, IntVector
 
 KEY = BfvKey.generate()
 DIMENSION = 11

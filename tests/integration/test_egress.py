@@ -18,8 +18,8 @@ from almoner.flare.federation import Federation
 from almoner.flare.head_statements import introduction_bytes
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.session import JobReport
-from almoner.flare.signing import SIGNATURE_BYTES
 from almoner.privacy.heads import HEAD_BYTES
+from almoner.protection.signing import SIGNATURE_BYTES
 from almoner.release.accuracy import RELEASE_BYTES
 from almoner.schema.job import JobSpec
 from almoner.workloads.registry import workload

@@ -9,16 +9,16 @@ It does not protect against whoever holds the root key: that person can issue an
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from almoner.errors import PolicyViolation
+from almoner.protection.signing import sign_with, verify_with
 from almoner.schema.approval import Approval, SignedApproval
 from almoner.schema.base import canonical_json, org_code
 from almoner.schema.policy import ManualApproval
 
-_PADDING = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 DAY_SECONDS = 86_400
 CLOCK_SKEW_SECONDS = 300
 """How far the officer's clock may be ahead of the site's."""
@@ -64,7 +64,7 @@ def sign_approval(approval: Approval, key_pem: bytes, certificate_pem: bytes) ->
     certificate = load_certificate(certificate_pem, "the officer's certificate")
     if not isinstance(key, rsa.RSAPrivateKey) or key.public_key() != certificate.public_key():
         raise PolicyViolation("the key is not that of the certificate → give both from the officer's kit")
-    signature = key.sign(canonical_json(approval), _PADDING, hashes.SHA256())
+    signature = sign_with(key, canonical_json(approval))
     return SignedApproval(
         schema_version=1, approval=approval, certificate_pem=certificate_pem.decode(), signature=signature.hex()
     )
@@ -102,7 +102,7 @@ def verify_approval(
     if not isinstance(key, rsa.RSAPublicKey):
         raise PolicyViolation("the officer's certificate is not an RSA certificate")
     try:
-        key.verify(bytes.fromhex(paper.signature), canonical_json(approval), _PADDING, hashes.SHA256())
+        verify_with(key, bytes.fromhex(paper.signature), canonical_json(approval))
     except InvalidSignature:
         raise PolicyViolation("its signature does not verify") from None
     name, org, role = officer_of(certificate)

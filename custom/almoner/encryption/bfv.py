@@ -20,15 +20,16 @@ from typing import Any
 import numpy as np
 import tenseal.sealapi as seal
 
-from almoner.encryption import message
 from almoner.encryption.bfv_key import BfvKey
 from almoner.encryption.bfv_parameters import context, parameters_id
-from almoner.encryption.message import Header, Kind, SchemeId
 from almoner.encryption.packing import num_chunks, pack, unpack
-from almoner.encryption.scheme import IntVector, ProtectionScheme, check_num_addends, saturate
+from almoner.encryption.scheme import ProtectionScheme
 from almoner.encryption.seal_files import Workspace
 from almoner.encryption.seal_frames import Frame, frames
 from almoner.errors import ProtocolError
+from almoner.protection import message
+from almoner.protection.message import Header, Kind, SchemeId
+from almoner.protection.scheme import IntVector, check_num_addends, saturate
 
 
 class BfvScheme(ProtectionScheme):

@@ -15,8 +15,8 @@ from typing import Any
 import tenseal.sealapi as seal
 
 from almoner.encryption.packing import FIELD_BITS, SLOTS
-from almoner.encryption.scheme import VALUE_BOUND
 from almoner.errors import ProtocolError
+from almoner.protection.scheme import VALUE_BOUND
 
 POLY_MODULUS_DEGREE = SLOTS
 COEFF_MODULUS_BITS = (60,)

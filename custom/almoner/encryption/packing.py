@@ -7,8 +7,8 @@ hold raw zeros, and still do after adding, which `unpack` checks.
 
 import numpy as np
 
-from almoner.encryption.scheme import VALUE_BOUND, IntVector
 from almoner.errors import ProtocolError
+from almoner.protection.scheme import VALUE_BOUND, IntVector
 
 SLOTS = 4096
 """Slots of one plaintext."""

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from almoner.encryption import message
-from almoner.encryption.message import Header, Kind, SchemeId
-from almoner.encryption.scheme import VALUE_BOUND, IntVector, ProtectionScheme, check_num_addends, saturate
+from almoner.encryption.scheme import ProtectionScheme
 from almoner.errors import ProtocolError
+from almoner.protection import message
+from almoner.protection.message import Header, Kind, SchemeId
+from almoner.protection.scheme import VALUE_BOUND, IntVector, check_num_addends, saturate
 
 _ENTRY = np.dtype("<i4")
 _PARAMETERS = b"int32-le".ljust(16, b"\0")

@@ -8,20 +8,7 @@ The sum is exact. A message's length depends on the scheme and the dimension alo
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
-from almoner.errors import ProtocolError
-
-IntVector = npt.NDArray[np.int64]
-
-VALUE_BOUND = 32_767
-"""Largest absolute value of one addend's entry: 16-bit fixed point."""
-
-MAX_ADDENDS = 50
-"""Most messages that one total may hold; also the largest number of sites in a consortium."""
-
-MAX_DIMENSION = 100_000_000
+from almoner.protection.scheme import IntVector, check_dimension
 
 
 class ProtectionScheme(ABC):
@@ -35,9 +22,7 @@ class ProtectionScheme(ABC):
     """
 
     def __init__(self, dimension: int) -> None:
-        if not isinstance(dimension, int) or not 1 <= dimension <= MAX_DIMENSION:
-            raise ProtocolError(f"dimension {dimension!r} is not in [1, {MAX_DIMENSION}]: check the model")
-        self._dimension = dimension
+        self._dimension = check_dimension(dimension)
 
     @property
     def dimension(self) -> int:
@@ -86,31 +71,3 @@ class ProtectionScheme(ABC):
             ProtocolError: the total is damaged, or of another scheme, kind, dimension or number of
                 addends, or holds what no such sum can hold, or this side holds no key.
         """
-
-
-def saturate(values: IntVector, dimension: int) -> IntVector:
-    """Return a copy with every entry moved into [-VALUE_BOUND, VALUE_BOUND].
-
-    Args:
-        values: int64[d].
-        dimension: the d that is expected.
-
-    Raises:
-        ProtocolError: not an int64 array of that shape.
-    """
-    if not isinstance(values, np.ndarray) or values.dtype != np.int64:
-        raise ProtocolError("protect: the values are not an int64 array: quantise them first")
-    if values.shape != (dimension,):
-        raise ProtocolError(f"protect: the values have shape {values.shape}, expected ({dimension},): flatten them")
-    return np.clip(values, -VALUE_BOUND, VALUE_BOUND)
-
-
-def check_num_addends(num_addends: int, where: str) -> int:
-    """Return the number of addends if a total may have as many.
-
-    Raises:
-        ProtocolError: it is not an integer in [1, MAX_ADDENDS].
-    """
-    if not isinstance(num_addends, int) or not 1 <= num_addends <= MAX_ADDENDS:
-        raise ProtocolError(f"{where}: {num_addends!r} addends, expected 1 to {MAX_ADDENDS}: check the number of sites")
-    return num_addends

@@ -1,7 +1,7 @@
 """A site's signed word on whether the final model of a job may be released to the submitter."""
 
 from almoner.errors import ProtocolError
-from almoner.flare.signing import SIGNATURE_BYTES, sign, verify_signed
+from almoner.protection.signing import SIGNATURE_BYTES, sign, verify_signed
 from almoner.schema.base import canonical_json
 from almoner.schema.consortium import Roster
 

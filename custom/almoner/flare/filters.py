@@ -19,9 +19,9 @@ from almoner.flare.executor import REFUSED
 from almoner.flare.head_statements import introduction_bytes, result_occasion, sign_head
 from almoner.flare.job_context import JobContext, job_context
 from almoner.flare.sealed import Sealed, SealedResult, reply_shareable, unseal
-from almoner.flare.signing import SIGNATURE_BYTES
 from almoner.flare.wire import REFUSAL, Reply, ReplyKind, encode_reply
 from almoner.privacy.heads import HEAD_BYTES
+from almoner.protection.signing import SIGNATURE_BYTES
 from almoner.release.accuracy import RELEASE_BYTES
 
 logger = logging.getLogger(__name__)

@@ -38,8 +38,8 @@ from almoner.flare.head_statements import (
     verify_head,
 )
 from almoner.flare.job_context import JobContext
-from almoner.flare.signing import sign
 from almoner.privacy.heads import SignedHead, pack_heads, unpack_heads, verify_contains
+from almoner.protection.signing import sign
 
 logger = logging.getLogger(__name__)
 

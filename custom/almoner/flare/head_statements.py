@@ -4,9 +4,9 @@ from hashlib import sha256
 
 from almoner.errors import ProtocolError
 from almoner.flare.consent import CONSENT_BYTES
-from almoner.flare.signing import SIGNATURE_BYTES, sign, verify_signed
 from almoner.privacy.heads import HEAD_BYTES, SignedHead, head_statement, unpack_heads
 from almoner.privacy.ledger import Ledger
+from almoner.protection.signing import SIGNATURE_BYTES, sign, verify_signed
 from almoner.schema.base import canonical_json
 from almoner.schema.consortium import Roster
 

@@ -20,9 +20,9 @@ from almoner.flare.head_statements import (
 )
 from almoner.flare.held_heads import ServerHeads
 from almoner.flare.job_result import JobResult, RoundRecord
-from almoner.flare.signing import SIGNATURE_BYTES
 from almoner.flare.wire import Reply, ReplyKind, TaskHeader, TaskKind
 from almoner.privacy.heads import HEAD_BYTES, SignedHead, pack_heads, unpack_heads
+from almoner.protection.signing import SIGNATURE_BYTES
 from almoner.release.accuracy import RELEASE_BYTES
 from almoner.schema.base import digest
 from almoner.schema.job import JobEnvelope

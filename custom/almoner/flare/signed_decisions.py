@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from almoner.errors import LedgerError, ProtocolError
-from almoner.flare.signing import sign, verify_signed
 from almoner.privacy.ledger import Ledger
+from almoner.protection.signing import sign, verify_signed
 from almoner.schema.base import canonical_json
 from almoner.schema.consortium import Roster
 

@@ -15,17 +15,16 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from almoner.errors import ProvisioningError
+from almoner.protection.signing import sign_with, verify_with
 from almoner.provision.names import MANIFEST_FILE, MANIFEST_SIGNATURE_FILE
 from almoner.schema.base import canonical_json
 
 _SIGNED_FOLDERS = ("startup", "local")
 _MANIFEST_PATHS = (f"startup/{MANIFEST_FILE}", f"startup/{MANIFEST_SIGNATURE_FILE}")
 _PRIVATE_SUFFIXES = (".key",)
-_PADDING = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 
 
 def list_files(kit: Path) -> dict[str, str]:
@@ -50,7 +49,7 @@ def sign_kit(kit: Path, name: str, root_key: rsa.RSAPrivateKey) -> None:
     """Write the manifest of a kit and its signature."""
     manifest = canonical_json({"schema_version": 1, "kit": name, "files": list_files(kit)})
     (kit / "startup" / MANIFEST_FILE).write_bytes(manifest)
-    signature = root_key.sign(manifest, _PADDING, hashes.SHA256())
+    signature = sign_with(root_key, manifest)
     (kit / "startup" / MANIFEST_SIGNATURE_FILE).write_bytes(signature)
 
 
@@ -95,7 +94,7 @@ def _load_signed_manifest(kit: Path) -> dict[str, Any]:
     if not isinstance(key, rsa.RSAPublicKey):
         raise ProvisioningError(f"{startup / 'rootCA.pem'}: not an RSA certificate → restore the kit")
     try:
-        key.verify(signature, manifest, _PADDING, hashes.SHA256())
+        verify_with(key, signature, manifest)
     except InvalidSignature:
         raise ProvisioningError(f"{startup / MANIFEST_FILE}: signature does not verify → restore the kit") from None
     content: dict[str, Any] = json.loads(manifest)

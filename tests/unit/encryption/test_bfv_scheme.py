@@ -9,13 +9,13 @@ import tenseal.sealapi as seal
 from almoner.encryption.bfv import BfvScheme
 from almoner.encryption.bfv_key import BfvKey
 from almoner.encryption.bfv_parameters import COEFF_MODULUS_BITS, POLY_MODULUS_DEGREE, context, parameters_id
-from almoner.encryption.message import HEADER_BYTES
 from almoner.encryption.packing import FIELD_BITS, VALUES_PER_CHUNK
 from almoner.encryption.plain import PlainScheme
-from almoner.encryption.scheme import MAX_ADDENDS, VALUE_BOUND
 from almoner.encryption.seal_files import Workspace
 from almoner.encryption.seal_frames import frames
 from almoner.errors import ProtocolError
+from almoner.protection.message import HEADER_BYTES
+from almoner.protection.scheme import MAX_ADDENDS, VALUE_BOUND
 
 KEY = BfvKey.generate()
 SITE = BfvScheme.for_site(3, KEY)

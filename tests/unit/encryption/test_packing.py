@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from almoner.encryption.packing import FIELD_BITS, SLOTS, VALUES_PER_CHUNK, num_chunks, pack, unpack
-from almoner.encryption.scheme import MAX_ADDENDS, VALUE_BOUND
 from almoner.errors import ProtocolError
+from almoner.protection.scheme import MAX_ADDENDS, VALUE_BOUND
 
 
 def test_a_field_holds_the_largest_sum():

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from almoner.encryption.message import HEADER_BYTES
 from almoner.encryption.plain import PlainScheme
-from almoner.encryption.scheme import VALUE_BOUND
 from almoner.errors import ProtocolError
+from almoner.protection.message import HEADER_BYTES
+from almoner.protection.scheme import VALUE_BOUND
 
 MAXIMUM = np.array([VALUE_BOUND, 0], dtype=np.int64)
 

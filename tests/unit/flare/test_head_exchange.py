@@ -15,7 +15,6 @@ from almoner.flare.head_exchange import HeadExchange
 from almoner.flare.head_statements import introduction_bytes, verify_head
 from almoner.flare.held_heads import ServerHeads, heads_json, read_heads
 from almoner.flare.job_context import JobContext
-from almoner.flare.signing import sign
 from almoner.flare.site_files import LEDGER
 from almoner.privacy.heads import (
     EMPTY_SLOT,
@@ -27,6 +26,7 @@ from almoner.privacy.heads import (
     unpack_heads,
     verify_contains,
 )
+from almoner.protection.signing import sign
 
 SITE, PEER = PAIR
 NOTHING_HELD = EMPTY_SLOT * len(SITES)

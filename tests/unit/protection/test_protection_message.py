@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from almoner.encryption.message import HEADER_BYTES, VERSION, Header, Kind, SchemeId, join, split
 from almoner.errors import ProtocolError
+from almoner.protection.message import HEADER_BYTES, VERSION, Header, Kind, SchemeId, join, split
 
 HEADER = Header(SchemeId.BFV, Kind.ADDEND, 1, 10, 3, bytes(range(16)))
 

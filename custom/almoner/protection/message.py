@@ -22,6 +22,7 @@ class SchemeId(IntEnum):
 
     PLAIN = 1
     BFV = 2
+    SECAGG = 3
 
 
 class Kind(IntEnum):

@@ -1,4 +1,7 @@
-"""Signatures with the keys of the kits: RSA-PSS over statements that say what they are for."""
+"""Signatures with the keys of the kits: RSA-PSS, SHA-256, 32 bytes of salt, over statements that say what they are for.
+
+The one place that signs or verifies with RSA.
+"""
 
 from functools import lru_cache
 
@@ -29,7 +32,21 @@ def sign(private_key_pem: bytes, statement: bytes) -> bytes:
     Raises:
         ProtocolError: the key is not RSA.
     """
-    return _load(private_key_pem).sign(statement, _PADDING, hashes.SHA256())
+    return sign_with(_load(private_key_pem), statement)
+
+
+def sign_with(key: rsa.RSAPrivateKey, statement: bytes) -> bytes:
+    """Sign a statement with a loaded key."""
+    return key.sign(statement, _PADDING, hashes.SHA256())
+
+
+def verify_with(key: rsa.RSAPublicKey, signature: bytes, statement: bytes) -> None:
+    """Check a signature.
+
+    Raises:
+        InvalidSignature: the key's holder did not sign the statement.
+    """
+    key.verify(signature, statement, _PADDING, hashes.SHA256())
 
 
 def verify_signed(signature: bytes, statement: bytes, roster: Roster, site: str, what: str) -> None:
@@ -48,6 +65,6 @@ def verify_signed(signature: bytes, statement: bytes, roster: Roster, site: str,
     if not isinstance(key, rsa.RSAPublicKey):
         raise ProtocolError(f"the roster's certificate of {site} is not an RSA certificate")
     try:
-        key.verify(signature, statement, _PADDING, hashes.SHA256())
+        verify_with(key, signature, statement)
     except InvalidSignature:
         raise ProtocolError(f"the {what} of {site} is not signed by it") from None

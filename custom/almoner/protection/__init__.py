@@ -1,0 +1,1 @@
+"""What all protections share: interfaces, signatures, the agreement on keys between the sites of a job."""
