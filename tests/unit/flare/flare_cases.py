@@ -12,7 +12,6 @@ from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
 from torch import Tensor
 
-from almoner.encryption.plain import PlainScheme
 from almoner.flare.head_exchange import HeadExchange
 from almoner.flare.job_context import JobContext, job_grid
 from almoner.flare.render import render_app
@@ -23,6 +22,7 @@ from almoner.flare.wire import TaskHeader, TaskKind
 from almoner.privacy.heads import EMPTY_SLOT
 from almoner.privacy.ledger import Ledger, Reservation
 from almoner.privacy.plan import job_events
+from almoner.protection.plain import PlainSite, combine
 from almoner.schema.base import digest
 from almoner.schema.consortium import Roster
 from almoner.schema.declarations import Declarations, load_declarations
@@ -157,7 +157,7 @@ def make_context(
         workload=SmallWorkload(),
         nominal_records=sizes,
         grid=job_grid(made, plan, max(sizes.values()), DIMENSION),
-        scheme=PlainScheme(DIMENSION),
+        protection=PlainSite(DIMENSION),
     )
     (folder / LEDGER).parent.mkdir(mode=0o700)
     with Ledger.create(folder / LEDGER, site) as ledger:
@@ -204,9 +204,13 @@ def fl_context(job_id: str) -> FLContext:
 
 
 def header(
-    kind: TaskKind, number: int = 0, contributors: tuple[str, ...] = (), consents: dict[str, str] | None = None
+    kind: TaskKind,
+    number: int = 0,
+    contributors: tuple[str, ...] = (),
+    consents: dict[str, str] | None = None,
+    ring: tuple[str, ...] = (),
 ) -> TaskHeader:
-    return TaskHeader(kind=kind, round=number, contributors=contributors, consents=consents or {})
+    return TaskHeader(kind=kind, round=number, contributors=contributors, ring=ring, consents=consents or {})
 
 
 def peer_of(context: JobContext) -> JobContext:
@@ -225,9 +229,9 @@ def peer_of(context: JobContext) -> JobContext:
     return replace(context, site=files)
 
 
-def total_of(context: JobContext, *updates: np.ndarray[Any, Any]) -> bytes:
-    """Return what the server makes of sites' updates."""
-    return context.scheme.combine([context.scheme.protect(update) for update in updates])
+def total_of(*updates: np.ndarray[Any, Any]) -> bytes:
+    """Return what the server makes of sites' updates in clear."""
+    return combine(updates, DIMENSION)
 
 
 class Driver:
@@ -241,7 +245,7 @@ class Driver:
         self.consents: dict[str, str] = {}
 
     def total(self) -> bytes:
-        return total_of(self.context, self.update, np.ones(DIMENSION, np.int64))
+        return total_of(self.update, np.ones(DIMENSION, np.int64))
 
     def introduce(self) -> Any:
         sealed = self.job.answer(header("setup"), b"")

@@ -1,0 +1,47 @@
+"""Which protection a job has: the two sides that the JobSpec's `aggregation` names."""
+
+from almoner.admission.grid import job_grid
+from almoner.errors import ProtocolError
+from almoner.flare.site_files import SiteFiles
+from almoner.privacy.plan import job_events
+from almoner.protection.plain import PlainServer, PlainSite
+from almoner.protection.scheme import ServerProtection, SiteProtection
+from almoner.schema.consortium import Roster
+from almoner.schema.job import JobEnvelope
+from almoner.training.grid import UpdateGrid
+
+
+def declared_sizes(roster: Roster, envelope: JobEnvelope) -> dict[str, int]:
+    """Return the declared sizes of the job's data set at its sites, in roster order.
+
+    Raises:
+        ProtocolError: the roster lacks one.
+    """
+    dataset = envelope.spec.dataset
+    sizes = {site: size for site, size in roster.nominal_records(dataset).items() if site in envelope.sites}
+    if missing := set(envelope.sites) - set(sizes):
+        raise ProtocolError(f"the roster has no size of {dataset} at {', '.join(sorted(missing))}")
+    return sizes
+
+
+def site_protection(
+    site: SiteFiles, envelope: JobEnvelope, job_id: str, dimension: int, grid: UpdateGrid
+) -> SiteProtection:
+    """Return a site's side, without keys yet. Its keys live in this object alone."""
+    if envelope.spec.aggregation.kind == "plain":
+        return PlainSite(dimension)
+    raise ProtocolError("not there yet")
+
+
+def server_protection(envelope: JobEnvelope, job_id: str, roster: Roster, dimension: int) -> ServerProtection:
+    """Return the server's side: it relays and adds, and holds no key."""
+    spec = envelope.spec
+    if spec.aggregation.kind == "plain":
+        return PlainServer(dimension, spec.min_sites)
+    raise ProtocolError("not there yet")
+
+
+def server_grid(envelope: JobEnvelope, roster: Roster, dimension: int) -> UpdateGrid:
+    """Return the grid that the sites compute from what their ledgers have reserved; the same public numbers."""
+    sizes = declared_sizes(roster, envelope)
+    return job_grid(envelope.spec, job_events(envelope.spec).noise_multiplier, max(sizes.values()), dimension)
