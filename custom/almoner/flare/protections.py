@@ -6,6 +6,8 @@ from almoner.flare.site_files import SiteFiles
 from almoner.privacy.plan import job_events
 from almoner.protection.plain import PlainServer, PlainSite
 from almoner.protection.scheme import ServerProtection, SiteProtection
+from almoner.protection.set_up import JobTerms
+from almoner.schema.base import digest
 from almoner.schema.consortium import Roster
 from almoner.schema.job import JobEnvelope
 from almoner.training.grid import UpdateGrid
@@ -22,6 +24,29 @@ def declared_sizes(roster: Roster, envelope: JobEnvelope) -> dict[str, int]:
     if missing := set(envelope.sites) - set(sizes):
         raise ProtocolError(f"the roster has no size of {dataset} at {', '.join(sorted(missing))}")
     return sizes
+
+
+def job_terms(envelope: JobEnvelope, job_id: str, dimension: int, grid: UpdateGrid) -> JobTerms:
+    """Return what all parties of a protected job must mean alike: one digest of it enters every signature.
+
+    Raises:
+        ProtocolError: the protection has no terms, or there are too few sites for those that may collude.
+    """
+    spec = envelope.spec
+    if spec.aggregation.kind == "plain":
+        raise ProtocolError("plain aggregation has no terms")
+    return JobTerms(
+        envelope_digest=digest(envelope),
+        job_id=job_id,
+        scheme=spec.aggregation.kind,
+        sites=envelope.sites,
+        num_colluding_sites=spec.num_colluding_sites,
+        min_sites=spec.min_sites,
+        dimension=dimension,
+        limit=grid.limit,
+        step=grid.step,
+        nonce=envelope.nonce,
+    )
 
 
 def site_protection(

@@ -27,20 +27,16 @@ later task raises.
 import threading
 from enum import Enum, auto
 
-import numpy as np
-from numpy.typing import NDArray
-
 from almoner.errors import ProtocolError
-from almoner.flare.consent import verify_consent
 from almoner.flare.head_exchange import HeadExchange
 from almoner.flare.job_context import JobContext
+from almoner.flare.joint_model import JointModel
 from almoner.flare.local_work import LocalWork
 from almoner.flare.sealed import Sealed
 from almoner.flare.wire import REPLY_TO, ReplyKind, TaskHeader
 from almoner.protection.scheme import Task
 from almoner.release.accuracy import release_accuracy
 from almoner.training.flat import flatten
-from almoner.training.grid import apply_update
 
 
 class State(Enum):
@@ -61,14 +57,11 @@ class SiteJob:
     def __init__(self, context: JobContext) -> None:
         self._context = context
         self._spec = context.envelope.spec
-        model = context.workload.build_model()
-        self._weights: NDArray[np.float64] = flatten(model)
-        self._work = LocalWork(context, model)
+        module = context.workload.build_model()
+        self._model, self._work = JointModel(context, flatten(module)), LocalWork(context, module)
         self._heads = HeadExchange(context)
         self._state = State.NEW
         self._rounds_begun = 0
-        self._rounds_applied = 0
-        self._contributors: set[str] = set()
         self._last_answer: Sealed | None = None
         self._lock = threading.Lock()
 
@@ -91,7 +84,7 @@ class SiteJob:
                 return repeat
             total, announcement = self._split(header, body)
             if total:
-                self._apply_total(header, total)
+                self._model.apply(header.round - 1, header.contributors, total)
             if header.kind == "train":
                 return self._train(header, announcement)
             return self._release(header) if header.kind == "release" else self._give_model(header)
@@ -117,7 +110,7 @@ class SiteJob:
         """Let the protection answer what touches no data: the agreement on keys, and a round's second half."""
         number = header.round
         if task in ("acknowledge", "reveal"):
-            due = self._state is State.READY and self._rounds_applied < self._rounds_begun == number
+            due = self._state is State.READY and self._model.rounds < self._rounds_begun == number
         else:
             due = self._state in (State.AGREEING, State.READY) and self._rounds_begun == number == 0
         if not due:
@@ -137,7 +130,7 @@ class SiteJob:
 
     def _split(self, header: TaskHeader, body: bytes) -> tuple[bytes, bytes]:
         """Return the total that is due, or nothing, and the announcement of a round."""
-        due, protection = self._rounds_applied < self._rounds_begun, self._context.protection
+        due, protection = self._model.rounds < self._rounds_begun, self._context.protection
         size = protection.total_bytes if due else 0
         announced = protection.announcement_bytes(len(header.ring)) if header.kind == "train" else 0
         if len(body) != size + announced or (header.ring and header.kind != "train"):
@@ -145,24 +138,6 @@ class SiteJob:
         if header.contributors and not due:
             raise ProtocolError("a total where none is due")
         return body[:size], body[size:]
-
-    def _apply_total(self, header: TaskHeader, body: bytes) -> None:
-        """Open the total of the last round and take the step that all sites take."""
-        sites, context = header.contributors, self._context
-        order = [site for site in context.nominal_records if site in sites]
-        if header.round != self._rounds_begun + 1 or list(sites) != order or len(sites) < self._spec.min_sites:
-            raise ProtocolError("the total is not that of the last round, or of too few sites")
-        total = context.protection.open(self._rounds_begun, sites, body)
-        self._weights = apply_update(
-            self._weights,
-            total,
-            context.grid,
-            learning_rate=self._spec.training.learning_rate,
-            sampling_prob=self._spec.privacy.sampling_prob,
-            total_nominal=sum(context.nominal_records[site] for site in sites),
-        )
-        self._rounds_applied += 1
-        self._contributors |= set(sites)
 
     def _train(self, header: TaskHeader, announcement: bytes) -> Sealed:
         """Let the protection take the round's announcement, commit the round, then train it."""
@@ -175,16 +150,16 @@ class SiteJob:
             raise ProtocolError(f"round {number} goes on without this site")
         step = self._context.plan.steps[number - 1].key
         self._commit(step)
-        self._last_answer = Sealed(ReplyKind.UPDATE, number, step, self._work.train(self._weights))
+        self._last_answer = Sealed(ReplyKind.UPDATE, number, step, self._work.train(self._model.weights))
         return self._last_answer
 
     def _release(self, header: TaskHeader) -> Sealed:
         """Commit the release, then count correct and wrong test records and noise the two counts."""
-        if self._state is not State.READY or self._rounds_applied != self._spec.rounds or not self._spec.releases:
+        if self._state is not State.READY or self._model.rounds != self._spec.rounds or not self._spec.releases:
             raise ProtocolError("a release before the last round, or none in the job")
         request = self._spec.releases[0]
         self._commit(request.kind)
-        correct, wrong = self._work.count_test_records(self._weights)
+        correct, wrong = self._work.count_test_records(self._model.weights)
         self._state = State.RELEASED
         noised = release_accuracy(correct, wrong, request.epsilon)
         self._last_answer = Sealed(ReplyKind.RELEASE, header.round, request.kind, noised.to_bytes())
@@ -192,18 +167,13 @@ class SiteJob:
 
     def _give_model(self, header: TaskHeader) -> Sealed:
         """Give the final weights, if every site that contributed signed its consent."""
-        context = self._context
         due = State.RELEASED if self._spec.releases else State.READY
-        if self._state is not due or self._rounds_applied != self._spec.rounds:
+        if self._state is not due or self._model.rounds != self._spec.rounds:
             raise ProtocolError("the model before the end of the job")
-        contributors = self._contributors or {context.site.policy.site}
-        if context.site.policy.site not in contributors or not context.site.policy.release_final_model:
-            raise ProtocolError("this site is not to give the model")
-        for site in sorted(contributors):
-            answer = bytes.fromhex(header.consents.get(site, ""))
-            verify_consent(answer, context.site.roster, site, context.envelope_digest, context.job_id)
+        weights = self._model.give(header.consents)
         self._state = State.DONE
-        return Sealed(ReplyKind.MODEL, header.round, "", self._weights.astype("<f8").tobytes())
+        self._context.protection.close()
+        return Sealed(ReplyKind.MODEL, header.round, "", weights)
 
     def _commit(self, step: str) -> None:
         """Charge a step; on return the charge is durable."""

@@ -313,7 +313,7 @@ class TestTotals:
         context, spec = driver.context, driver.context.envelope.spec
         nominal = sum(context.nominal_records[site] for site in PAIR)
         step = spec.training.learning_rate * context.grid.step / (spec.privacy.sampling_prob * nominal)
-        np.testing.assert_allclose(driver.job._weights, -step * total, rtol=1e-12)
+        np.testing.assert_allclose(driver.job._model.weights, -step * total, rtol=1e-12)
 
     def test_two_sites_reach_bit_identical_weights(self, tmp_path: Path, pki: Pki) -> None:
         long = SPEC.model_copy(update={"rounds": 5, "releases": ()})
@@ -335,10 +335,10 @@ class TestTotals:
             assert not np.array_equal(*updates)
             contributors, total = PAIR, total_of(*updates)  # type: ignore[arg-type]
             if number > 1:
-                assert jobs[0]._weights.tobytes() == jobs[1]._weights.tobytes()
-                assert np.abs(jobs[0]._weights).max() > 0
+                assert jobs[0]._model.weights.tobytes() == jobs[1]._model.weights.tobytes()
+                assert np.abs(jobs[0]._model.weights).max() > 0
         models = [job.answer(header("model", 6, PAIR, consents), total).body for job in jobs]
-        assert models[0] == models[1] == jobs[0]._weights.astype("<f8").tobytes()
+        assert models[0] == models[1] == jobs[0]._model.weights.astype("<f8").tobytes()
 
 
 class TestModel:
@@ -349,7 +349,7 @@ class TestModel:
         driver = drive("released")
         model = self.ask(driver, driver.consents)
         assert (model.kind, model.round, model.step) == (ReplyKind.MODEL, 3, "")
-        assert model.body == driver.job._weights.tobytes()
+        assert model.body == driver.job._model.weights.tobytes()
         assert len(model.body) == 8 * DIMENSION
 
     def test_sites_that_did_not_contribute_need_not_consent(self, drive: Callable[..., Driver]) -> None:
@@ -429,7 +429,7 @@ def test_the_release_is_of_the_final_weights(drive: Callable[..., Driver], monke
     [(correct, wrong, epsilon)] = counted
     assert correct + wrong == 6
     assert epsilon == 0.1
-    assert at == [driver.job._weights.tobytes()]
+    assert at == [driver.job._model.weights.tobytes()]
 
 
 @pytest.mark.parametrize("consents", [{"cleveland": "zz"}, {"cleveland": "0"}])
