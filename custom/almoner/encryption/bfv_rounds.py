@@ -1,0 +1,171 @@
+"""The rounds of an encrypted sum at a site that holds the job's key."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+
+from almoner.encryption.bfv_cipher import BfvCipher, Coefficients, scale_up
+from almoner.encryption.bfv_key import BfvKey
+from almoner.encryption.bfv_messages import SEED_BYTES, Encrypted, MessageForm, least_contributors
+from almoner.encryption.packing import NUM_TAGS, SLOTS, Layout, join_fields, put_fields, split_fields, take_fields
+from almoner.encryption.seal_files import Workspace
+from almoner.encryption.slot_tags import SlotTags, pads
+from almoner.errors import ProtocolError
+from almoner.protection.agreement import Agreed
+from almoner.protection.hidden import Hidden
+from almoner.protection.message import Kind
+from almoner.protection.scheme import IntVector, check_values
+from almoner.protection.set_up import check_subset, names
+
+NOT_THE_SUM = "the total is not the verified sum of the sites it names: this site erased the job's key and is out"
+"""The one error of `open`, whatever was wrong with a total of the right form."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class _Sent(Hidden):
+    """What this site sent in a round."""
+
+    number: int
+    tags: IntVector
+    message: bytes
+
+
+class BfvRounds(Hidden):
+    """Encrypts and opens with the key that the members of a job share. After an error it must not be used again.
+
+    Args:
+        agreed: what the set-up ended with.
+
+    Raises:
+        ProtocolError: what was dealt is no key.
+    """
+
+    def __init__(self, agreed: Agreed) -> None:
+        self._agreed = agreed
+        self._key = BfvKey.from_bytes(agreed.dealt)
+        self._layout = Layout(agreed.terms.dimension)
+        self._form = MessageForm(agreed.terms.dimension, len(agreed.terms.sites))
+        self._number = 0
+        self._sent: _Sent | None = None
+        self._opened = (0, b"")
+
+    def begin(self, number: int) -> None:
+        """Take the number of the next round, or of the current one again.
+
+        Raises:
+            ProtocolError: the round lies before it.
+        """
+        if number < max(1, self._number):
+            raise ProtocolError(f"round {number} is asked for in round {self._number}: rounds are not run again")
+        self._number = number
+
+    def protect(self, number: int, values: IntVector) -> bytes:
+        """Return the encrypted values with count and tags; the same bytes for the same values."""
+        if not 0 < number == self._number:
+            raise ProtocolError(f"round {number} was not begun: no values are sent in it")
+        check_values(values, self._agreed.terms.dimension)
+        tags, pad = self._tags(number), self._pads(number, (self._agreed.site,))
+        if self._sent is not None and self._sent.number == number:
+            for _ in self._slots(values, tags, pad):
+                pass
+            if not np.array_equal(tags.values(pad), self._sent.tags):
+                raise ProtocolError(f"round {number}: other values were sent in it already")
+            return self._sent.message
+        seeds: list[bytes] = []
+        with Workspace() as work:
+            cipher = BfvCipher(self._key, work)
+            first = _encrypt(cipher, self._slots(values, tags, pad), seeds)
+            message = self._form.write(Kind.ADDEND, 1, first, seeds)
+        self._sent = _Sent(number, tags.values(pad), message)
+        return message
+
+    def open(self, number: int, contributors: tuple[str, ...], total: bytes) -> IntVector:
+        """Return the sum of exactly these contributors' values in a round, verified before any of it is used."""
+        with _one_text():
+            check_subset(contributors, self._agreed.members, least_contributors(self._agreed.terms), "contributors")
+        encrypted = self._form.read_total(total, len(contributors), f"total of round {number}")
+        with _one_text():
+            self._ask_once(number, sha256(names(contributors) + sha256(total).digest()).digest())
+            return self._decrypt(number, contributors, encrypted)
+
+    def _ask_once(self, number: int, asked: bytes) -> None:
+        """Take note of a total; each round has one, and earlier ones are over.
+
+        Raises:
+            ProtocolError: it is of an earlier round, or another one of the same round.
+        """
+        if number < max(1, self._number, self._opened[0]) or (number == self._opened[0] and asked != self._opened[1]):
+            raise ProtocolError("not a new total")
+        self._opened, self._sent = (number, asked), None
+
+    def _decrypt(self, number: int, contributors: tuple[str, ...], encrypted: Encrypted) -> IntVector:
+        """Return the sum; every check is made before an error says that one failed."""
+        seeds = [encrypted.seeds[self._agreed.index(site) - 1] for site in contributors]
+        sums = np.empty(self._layout.dimension, dtype=np.int64)
+        tags, received, sound = self._tags(number), np.zeros(NUM_TAGS, dtype=np.int64), True
+        with Workspace() as work:
+            cipher = BfvCipher(self._key, work)
+            for block in self._layout.blocks():
+                slots = _decrypt_block(cipher, block, encrypted.first, seeds)
+                for tag, slot in self._tag_slots(block):
+                    received[tag], slots[slot] = slots[slot], 0
+                fields = split_fields(slots)
+                tags.absorb(fields)
+                sound &= take_fields(self._layout, block, fields, len(contributors), sums)
+        if not (np.array_equal(received, tags.values(self._pads(number, contributors))) and sound):
+            raise ProtocolError("not the sum")
+        return sums
+
+    def _slots(self, values: IntVector, tags: SlotTags, pad: IntVector) -> Iterator[IntVector]:
+        """Return the slots of this site's values, block by block; the tags take them in."""
+        for block in self._layout.blocks():
+            fields = put_fields(self._layout, block, values)
+            tags.absorb(fields)
+            slots = join_fields(fields)
+            for tag, slot in self._tag_slots(block):
+                slots[slot] = tags.values(pad)[tag]
+            yield slots
+
+    def _tag_slots(self, block: range) -> list[tuple[int, int]]:
+        """Return which tags a block holds, and at which of its slots."""
+        return [(tag, slot - block.start) for tag, slot in enumerate(self._layout.tag_slots) if slot in block]
+
+    def _tags(self, number: int) -> SlotTags:
+        """Return a round's tags with nothing taken in."""
+        return SlotTags(self._agreed.tag_key, self._agreed.transcript, number)
+
+    def _pads(self, number: int, sites: tuple[str, ...]) -> IntVector:
+        """Return the sum of sites' pads in a round."""
+        return pads(self._agreed.tag_key, self._agreed.transcript, number, sites)
+
+
+@contextmanager
+def _one_text() -> Iterator[None]:
+    """Give every error the same text."""
+    try:
+        yield
+    except ProtocolError:
+        raise ProtocolError(NOT_THE_SUM) from None
+
+
+def _encrypt(cipher: BfvCipher, blocks: Iterator[IntVector], seeds: list[bytes]) -> Iterator[Coefficients]:
+    """Return c0 of every chunk; the seeds of c1 are put into `seeds`."""
+    for slots in blocks:
+        for chunk in scale_up(slots).reshape(-1, SLOTS):
+            first, seed = cipher.encrypt(chunk)
+            seeds.append(seed)
+            yield first
+
+
+def _decrypt_block(cipher: BfvCipher, block: range, first: Coefficients, seeds: list[memoryview]) -> IntVector:
+    """Return the slots of a block of a total."""
+    chunks = range(block.start // SLOTS, block.stop // SLOTS)
+    return np.concatenate(
+        [
+            cipher.decrypt(first[chunk], [bytes(seed[chunk * SEED_BYTES : (chunk + 1) * SEED_BYTES]) for seed in seeds])
+            for chunk in chunks
+        ]
+    )
