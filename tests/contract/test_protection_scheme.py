@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.protection.protection_cases import SITES, TERMS, key_pem, root_pem, roster
 
 from almoner.encryption.bfv_server import BfvServer
 from almoner.encryption.bfv_site import BfvSite
@@ -14,7 +15,6 @@ from almoner.errors import FederationError, ProtocolError
 from almoner.protection.message import HEADER_BYTES
 from almoner.protection.scheme import VALUE_BOUND, Conversation, IntVector, RoundTotal, ServerProtection, SiteProtection
 from almoner.protection.set_up import JobTerms
-from tests.unit.protection.protection_cases import SITES, TERMS, key_pem, root_pem, roster
 
 DIMENSION = 11
 ENTRY = st.integers(-VALUE_BOUND, VALUE_BOUND)

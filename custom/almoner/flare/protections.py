@@ -1,6 +1,8 @@
 """Which protection a job has: the two sides that the JobSpec's `aggregation` names."""
 
 from almoner.admission.grid import job_grid
+from almoner.encryption.bfv_server import BfvServer
+from almoner.encryption.bfv_site import BfvSite
 from almoner.errors import ProtocolError
 from almoner.flare.site_files import SiteFiles
 from almoner.privacy.plan import job_events
@@ -10,6 +12,8 @@ from almoner.protection.set_up import JobTerms
 from almoner.schema.base import digest
 from almoner.schema.consortium import Roster
 from almoner.schema.job import JobEnvelope
+from almoner.secagg.server import SecaggServer
+from almoner.secagg.site import SecaggSite
 from almoner.training.grid import UpdateGrid
 
 
@@ -52,10 +56,13 @@ def job_terms(envelope: JobEnvelope, job_id: str, dimension: int, grid: UpdateGr
 def site_protection(
     site: SiteFiles, envelope: JobEnvelope, job_id: str, dimension: int, grid: UpdateGrid
 ) -> SiteProtection:
-    """Return a site's side, without keys yet. Its keys live in this object alone."""
-    if envelope.spec.aggregation.kind == "plain":
+    """Return a site's side, without keys yet. Its keys and what it has answered live in this object alone."""
+    kind = envelope.spec.aggregation.kind
+    if kind == "plain":
         return PlainSite(dimension)
-    raise ProtocolError("not there yet")
+    terms, root = job_terms(envelope, job_id, dimension, grid), site.root_ca.read_bytes()
+    made = SecaggSite if kind == "secagg" else BfvSite
+    return made(terms, site.roster, root, site.policy.site, site.private_key())
 
 
 def server_protection(envelope: JobEnvelope, job_id: str, roster: Roster, dimension: int) -> ServerProtection:
@@ -63,10 +70,11 @@ def server_protection(envelope: JobEnvelope, job_id: str, roster: Roster, dimens
     spec = envelope.spec
     if spec.aggregation.kind == "plain":
         return PlainServer(dimension, spec.min_sites)
-    raise ProtocolError("not there yet")
+    terms = job_terms(envelope, job_id, dimension, _server_grid(envelope, roster, dimension))
+    return SecaggServer(terms, roster) if spec.aggregation.kind == "secagg" else BfvServer(terms, roster)
 
 
-def server_grid(envelope: JobEnvelope, roster: Roster, dimension: int) -> UpdateGrid:
+def _server_grid(envelope: JobEnvelope, roster: Roster, dimension: int) -> UpdateGrid:
     """Return the grid that the sites compute from what their ledgers have reserved; the same public numbers."""
     sizes = declared_sizes(roster, envelope)
     return job_grid(envelope.spec, job_events(envelope.spec).noise_multiplier, max(sizes.values()), dimension)
