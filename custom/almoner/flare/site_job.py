@@ -80,7 +80,7 @@ class SiteJob:
                     return self._answer_protection(task, header, body)
             if self._state not in (State.READY, State.RELEASED):
                 raise ProtocolError(f"task {header.kind} in state {self._state.name}")
-            if (repeat := self._repeat(header)) is not None:
+            if (repeat := self._repeat(header, body)) is not None:
                 return repeat
             total, announcement = self._split(header, body)
             if total:
@@ -120,13 +120,22 @@ class SiteJob:
             self._state = State.READY
         return Sealed(REPLY_TO[task], number, "", answer)
 
-    def _repeat(self, header: TaskHeader) -> Sealed | None:
-        """Return the last answer if FLARE delivers its task once more: no data is touched, no step is committed."""
+    def _repeat(self, header: TaskHeader, body: bytes) -> Sealed | None:
+        """Return the last answer if FLARE delivers its task once more: no data is touched, no step is committed.
+
+        Another announcement of the same round is no repeat, and ends the job where the protection knows of any.
+        """
         last = self._last_answer
         if last is None or header.round != last.round:
             return None
         same = {"train": ReplyKind.UPDATE, "release": ReplyKind.RELEASE}.get(header.kind)
-        return last if last.kind is same else None
+        if last.kind is not same:
+            return None
+        if header.kind == "train":
+            protection = self._context.protection
+            start = len(body) - protection.announcement_bytes(len(header.ring))
+            protection.begin(header.round, header.ring, body[max(start, 0) :])
+        return last
 
     def _split(self, header: TaskHeader, body: bytes) -> tuple[bytes, bytes]:
         """Return the total that is due, or nothing, and the announcement of a round."""

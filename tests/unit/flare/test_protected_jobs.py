@@ -236,3 +236,26 @@ def test_a_drop_in_the_set_up(kind: str, task: str, run: Run) -> None:
     others = tuple(site for site in SITES if site != VICTIM)
     assert [record.contributors for record in job.run(SITES).rounds] == [others] * ROUNDS
     assert committed_steps(members.contexts[VICTIM]) == []
+
+
+@pytest.mark.threat("T-36")
+def test_a_second_announcement_of_a_round_ends_the_job_at_the_site(run: Run) -> None:
+    """The sites' answers to the whole ring are there; the server asks again for a ring of three."""
+    job, members = run("secagg")
+    ask, told = members.ask, []
+
+    def ask_again(header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int) -> dict[str, Reply]:
+        replies = ask(header, body, sites, need)
+        if (header.kind, header.round) == ("train", 2):
+            total = members.contexts[VICTIM].protection.total_bytes
+            offer = (len(body) - total) // len(header.ring)
+            smaller = header.model_copy(update={"ring": header.ring[:3]})
+            told.append(members.reply(VICTIM, smaller, body[: total + 3 * offer]))
+        return replies
+
+    job.ask = ask_again
+    result = job.run(SITES)
+    assert [reply.kind for reply in told] == [ReplyKind.REFUSAL]
+    assert [VICTIM in record.contributors for record in result.rounds] == [True, True, False, False]
+    with pytest.raises(ProtocolError, match="its keys are forgotten"):
+        members.contexts[VICTIM].protection.protect(2, members.updates[2][VICTIM])
