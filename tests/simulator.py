@@ -9,12 +9,14 @@
 of an answer. A lying server is a hook, or a test that asks sites by hand with `ask`.
 """
 
+import copy
 import datetime
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TypeVar
+from unittest import mock
 
 import numpy as np
 from cryptography import x509
@@ -23,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from almoner.errors import FederationError, ProtocolError
+from almoner.protection.hidden import Hidden
 from almoner.protection.scheme import (
     Answers,
     Conversation,
@@ -239,6 +242,12 @@ class Simulation:
         except ProtocolError as error:
             self.errors.setdefault(site, error)
             return None
+
+
+def snapshot(side: SiteProtection) -> SiteProtection:
+    """Copy a site with all its secrets, as a snapshot of its machine does; its classes refuse to be copied."""
+    with mock.patch.object(Hidden, "__reduce_ex__", object.__reduce_ex__):
+        return copy.deepcopy(side)
 
 
 def losing(*lost: tuple[int, Task, str]) -> Shown:
