@@ -244,10 +244,22 @@ class Simulation:
             return None
 
 
-def snapshot(side: SiteProtection) -> SiteProtection:
-    """Copy a site with all its secrets, as a snapshot of its machine does; its classes refuse to be copied."""
+def snapshot(thing: T) -> T:
+    """Copy a site, or a whole job, with all secrets, as a snapshot of a machine does; their classes refuse that."""
     with mock.patch.object(Hidden, "__reduce_ex__", object.__reduce_ex__):
-        return copy.deepcopy(side)
+        return copy.deepcopy(thing)
+
+
+@lru_cache(maxsize=8)
+def _set_up(num_sites: int, terms: tuple[tuple[str, int], ...]) -> Simulation:
+    job = Simulation.of("secagg", num_sites, **dict(terms))
+    job.set_up()
+    return job
+
+
+def running(num_sites: int = 5, **terms: int) -> Simulation:
+    """Return a copy of a job of secret sharing whose sites have agreed on keys, before its first round."""
+    return snapshot(_set_up(num_sites, tuple(sorted(terms.items()))))
 
 
 def losing(*lost: tuple[int, Task, str]) -> Shown:

@@ -10,12 +10,12 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from tests.simulator import Simulation, running, snapshot
 
 from almoner.errors import ProtocolError
 from almoner.protection.scheme import Question, SiteProtection
 from almoner.secagg import site as site_module
 from almoner.secagg.site import OutsideTheRing
-from tests.simulator import Simulation, snapshot
 
 SITE = "site-2"
 VALUES = {number: np.arange(7) * number for number in (1, 2)}
@@ -197,8 +197,7 @@ def test_outside_the_ring_a_site_acknowledges_reveals_and_opens_but_does_not_con
 
 
 def test_a_site_that_began_and_did_not_contribute_acknowledges_a_roll_without_it():
-    job = Simulation.of("secagg", 4)
-    job.set_up()
+    job = running(4)
     honest_ask = job.ask
 
     def ask(site: str, question: Question) -> bytes:
@@ -216,8 +215,7 @@ def test_a_site_that_began_and_did_not_contribute_acknowledges_a_roll_without_it
 
 def recording_outside() -> tuple[list[Message], list[SiteProtection]]:
     """Return round 2's messages for a site whose offer did not reach the server, and the site before them."""
-    job = Simulation.of("secagg", 4)
-    job.set_up()
+    job = running(4)
     job.round(1)
     job.open_all(1)
     job.server._offers.pop(SITE)  # type: ignore[attr-defined]
