@@ -15,6 +15,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from threading import RLock
 from typing import TypeVar
 from unittest import mock
 
@@ -246,7 +247,8 @@ class Simulation:
 
 def snapshot(thing: T) -> T:
     """Copy a site, or a whole job, with all secrets, as a snapshot of a machine does; their classes refuse that."""
-    with mock.patch.object(Hidden, "__reduce_ex__", object.__reduce_ex__):
+    locks = mock.patch.dict(copy._deepcopy_dispatch, {type(RLock()): lambda lock, memo: RLock()})  # type: ignore[attr-defined]
+    with mock.patch.object(Hidden, "__reduce_ex__", object.__reduce_ex__), locks:
         return copy.deepcopy(thing)
 
 
