@@ -56,6 +56,7 @@ class SecaggServer(ServerProtection):
         self._terms, self._roster = terms, roster
         self._session: Session | None = None
         self._offers: dict[str, Offer] = {}
+        self._blamed: dict[str, str] = {}
 
     def set_up(self, sites: Names) -> Conversation[Names]:
         """Have the sites agree on keys and offer the first round; end with the sites that can go on.
@@ -68,7 +69,7 @@ class SecaggServer(ServerProtection):
         shown = tuple(keys.set_up_messages)
         public = {site: _public_keys(message) for site, message in keys.set_up_messages.items()}
         self._session = Session(self._terms, transcript(self._terms, shown, keys.set_up_messages), keys.agreed, public)
-        self._offers = _good(keys.answers, lambda site, said: read_offer(said, self._held(), 1, site))
+        self._offers = self._good(keys.answers, lambda site, said: read_offer(said, self._held(), 1, site))
         return tuple(self._offers)
 
     def round(self, number: int, sites: Names) -> Conversation[RoundTotal]:
@@ -77,7 +78,7 @@ class SecaggServer(ServerProtection):
         Raises:
             FederationError: too few answered as they should, or shares give no secret; the round is dead.
         """
-        session = self._held()
+        session, self._blamed = self._held(), {}
         asked = tuple(site for site in session.members if site in sites)
         ring = make_ring(session, number, {site: self._offers[site] for site in asked if site in self._offers})
         self._enough(number, "train", ring.sites, "offered keys")
@@ -85,20 +86,18 @@ class SecaggServer(ServerProtection):
         roll = make_roll(session, ring, {site: found.entry for site, found in contributions.items()})
         signatures = yield from self._have_acknowledged(ring, roll, asked)
         judgement = yield from self._have_revealed(ring, roll, signatures)
-        for site, reason in judgement.blamed.items():
-            logger.warning("round %d: %s is to blame: %s", number, site, reason)
         for dealer, site in judgement.disputes:
             logger.warning("round %d: %s or %s is to blame: a box does not open", number, dealer, site)
         masks = masks_left(session, ring, roll, judgement)
         total = make_total(session, roll, tuple(contributions.values()), masks)
-        return RoundTotal(roll.sites, total, roll.root.hex(), tuple(sorted(judgement.blamed, key=self._terms.index)))
+        return RoundTotal(roll.sites, total, roll.root.hex(), tuple(sorted(self._blamed, key=self._terms.index)))
 
     def _collect(self, ring: Ring, asked: Names) -> Conversation[dict[str, Contribution]]:
         """Announce the ring; return the good contributions of its sites."""
         size = contribution_bytes(self._terms)
         answers = yield self._question("train", ring.number, ring.sites, announce(ring.offers), asked, size)
         answers = {site: said for site, said in answers.items() if site in ring.sites}
-        found = _good(answers, lambda site, said: read_contribution(said, self._held(), ring, site))
+        found = self._good(answers, lambda site, said: read_contribution(said, self._held(), ring, site))
         self._enough(ring.number, "train", tuple(found), "contributed")
         return found
 
@@ -110,21 +109,40 @@ class SecaggServer(ServerProtection):
             verify_acknowledgement(self._held(), ring, roll, site, said)
             return said
 
-        found = _good(answers, check)
+        found = self._good(answers, check)
         self._enough(ring.number, "acknowledge", tuple(found), "acknowledged")
         return found
 
     def _have_revealed(self, ring: Ring, roll: Roll, signatures: Answers) -> Conversation[Judgement]:
-        """Show the acknowledgements; judge the shares, and keep the offers for the next round."""
+        """Show t acknowledgements to all who gave one; judge the shares, and keep the offers for the next round."""
         session, num_sites = self._held(), len(self._terms.sites)
         size = reveal_bytes(num_sites) + offer_bytes(num_sites)
-        sites, body = tuple(signatures), b"".join(signatures.values())
-        answers = yield self._question("reveal", ring.number, sites, body, sites, size)
+        shown = dict(list(signatures.items())[: self._terms.threshold])
+        body = b"".join(shown.values())
+        answers = yield self._question("reveal", ring.number, tuple(shown), body, tuple(signatures), size)
         cut = reveal_bytes(num_sites)
-        reveals = _good(answers, lambda site, said: read_reveal(said[:cut], session, ring, roll, site))
-        self._offers = _good(answers, lambda site, said: read_offer(said[cut:], session, ring.number + 1, site))
+        reveals = self._good(answers, lambda site, said: read_reveal(said[:cut], session, ring, roll, site))
+        self._offers = self._good(answers, lambda site, said: read_offer(said[cut:], session, ring.number + 1, site))
         self._enough(ring.number, "reveal", tuple(reveals), "revealed")
-        return judge(session, ring, roll, reveals)
+        judgement = judge(session, ring, roll, reveals)
+        for site, reason in judgement.blamed.items():
+            self._blame(site, reason)
+        return judgement
+
+    def _good(self, answers: Answers, read: Callable[[str, bytes], T]) -> dict[str, T]:
+        """Read answers; leave out those that are not as they must be, and blame who gave them."""
+        found = {}
+        for site, said in answers.items():
+            try:
+                found[site] = read(site, said)
+            except ProtocolError as error:
+                self._blame(site, str(error))
+        return found
+
+    def _blame(self, site: str, reason: str) -> None:
+        """Name a site for what it did; the first reason stays."""
+        logger.warning("%s is to blame: %s", site, reason)
+        self._blamed.setdefault(site, reason)
 
     def _question(self, task: Task, number: int, parts: Names, body: bytes, asked: Names, size: int) -> Question:
         """Return a question to some sites, whose answers have one length."""
@@ -151,14 +169,3 @@ def _public_keys(set_up_message: bytes) -> PublicKeys:
     """Return the keys in a set-up message that was read before."""
     middle = DIGEST_BYTES + KEY_BYTES
     return PublicKeys(set_up_message[DIGEST_BYTES:middle], set_up_message[middle:SIGNED_BYTES])
-
-
-def _good(answers: Answers, read: Callable[[str, bytes], T]) -> dict[str, T]:
-    """Read answers; leave out, and log, those that are not as they must be."""
-    found = {}
-    for site, said in answers.items():
-        try:
-            found[site] = read(site, said)
-        except ProtocolError as error:
-            logger.warning("answer of %s dropped: %s", site, error)
-    return found

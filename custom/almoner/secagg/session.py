@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from almoner.protection.message import HEADER_BYTES, Header, Kind, SchemeId
 from almoner.protection.set_up import ED25519_BYTES, JobTerms, PublicKeys, names, statement
@@ -31,7 +32,12 @@ class Session:
     members: tuple[str, ...]
     public_keys: Mapping[str, PublicKeys]
 
-    @property
+    @cached_property
+    def _members(self) -> bytes:
+        """The members, as they enter every statement."""
+        return names(self.members)
+
+    @cached_property
     def packing(self) -> Packing:
         """How values become words; for sums of all sites of the job."""
         return Packing(len(self.terms.sites), self.terms.limit)
@@ -43,7 +49,7 @@ class Session:
 
     def stated(self, label: bytes, number: int, site: str, *parts: bytes) -> bytes:
         """Return the 32 bytes that stand for a statement; they hold T, the members, the round and who states it."""
-        return statement(label, self.transcript, number, site, names(self.members), *parts)
+        return statement(label, self.transcript, number, site, self._members, *parts)
 
     def verify(self, label: bytes, number: int, site: str, signature: bytes, *parts: bytes) -> None:
         """Check a member's signature over a statement.

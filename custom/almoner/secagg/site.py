@@ -40,6 +40,7 @@ colluding site.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from threading import RLock
 
 from almoner.errors import ProtocolError
 from almoner.protection.agreement import Agreed, SiteAgreement
@@ -84,7 +85,8 @@ class SecaggSite(SiteProtection):
             raise ProtocolError(f"secret sharing: the job's terms are of scheme {terms.scheme}: report this")
         self._terms, self._site = terms, site
         self._agreement = SiteAgreement(terms, roster, root_certificate_pem, site, private_key_pem, None, 0)
-        self._agreed: Agreed | None = None
+        self._lock = RLock()
+        self._job: tuple[Agreed, Session] | None = None
         self._state: State = SetUp()
         self._announced = b""
         self._answers: dict[bytes, bytes] = {}
@@ -129,12 +131,12 @@ class SecaggSite(SiteProtection):
             ProtocolError: wrong type or shape, other values than before in this round, or the round was not begun.
         """
         with self._step():
-            session, tag = self._session(), self._tag(number)
+            _, session = self._held()
             check_values(session, values)
             if self._sent is None:
-                self._sent = self._contribute(session, tag, number, values)
-            elif number != self._sent.number or tag_values(session, tag, values) != self._sent.tag:
-                raise ProtocolError(f"round {number}: other values than those that were sent in the last round begun")
+                self._sent = self._contribute(number, values)
+            elif number != self._sent.number or tag_values(session, self._tag(number), values) != self._sent.tag:
+                raise ProtocolError(f"round {number}: other values than those that {self._site} sent last")
             return self._sent.message
 
     def open(self, number: int, contributors: Names, total: bytes) -> IntVector:
@@ -146,22 +148,23 @@ class SecaggSite(SiteProtection):
         with self._step():
             asked, opened = _digest("open", number, contributors, total), self._opened
             if opened is not None and asked == opened.asked:
-                return open_total(self._session(), opened.roll, self._tag(number), total)
+                return open_total(self._held()[1], opened.roll, self._tag(number), total)
             state = self._state
             if not isinstance(state, Acknowledged | Revealed) or state.ring.number != number:
                 raise self._refusal("open", number)
             if contributors != state.roll.sites:
                 raise ProtocolError(f"round {number}: these are not the contributors that {self._site} acknowledged")
-            sums = open_total(self._session(), state.roll, self._tag(number), total)
+            sums = open_total(self._held()[1], state.roll, self._tag(number), total)
             self._opened = Opened(asked, state.roll)
             self._state = Ready(number + 1, state.dealt if isinstance(state, Revealed) else None)
             return sums
 
     def close(self) -> None:
         """Forget the keys; every later call raises."""
-        self._state, self._agreed, self._sent, self._opened = Ended(), None, None, None
-        self._answers.clear()
-        self._agreement.close()
+        with self._lock:
+            self._state, self._job, self._sent, self._opened = Ended(), None, None, None
+            self._answers.clear()
+            self._agreement.close()
 
     def answer_bytes(self, task: Task) -> int:
         """Return the one length of this site's answer to a task."""
@@ -184,16 +187,17 @@ class SecaggSite(SiteProtection):
 
     @contextmanager
     def _step(self) -> Iterator[None]:
-        """Forget everything if a step fails, for whatever reason."""
-        if isinstance(self._state, Ended):
-            raise ProtocolError(f"the job has ended at {self._site}: its keys are forgotten")
-        done = False
-        try:
-            yield
-            done = True
-        finally:
-            if not done:
-                self.close()
+        """Let one thread in at a time; forget everything if a step fails, for whatever reason."""
+        with self._lock:
+            if isinstance(self._state, Ended):
+                raise ProtocolError(f"the job has ended at {self._site}: its keys are forgotten")
+            done = False
+            try:
+                yield
+                done = True
+            finally:
+                if not done:
+                    self.close()
 
     def _move(self, task: Task, number: int, contributors: Names, body: bytes) -> bytes:
         """Answer a question that was not asked before."""
@@ -215,9 +219,10 @@ class SecaggSite(SiteProtection):
 
     def _conclude(self, contributors: Names, body: bytes) -> bytes:
         """Finish the set-up; offer the first round."""
-        self._agreed = self._agreement.conclude(contributors, body)
-        dealt = deal(self._agreed, self._session(), 1)
-        self._state = Ready(1, dealt)
+        agreed = self._agreement.conclude(contributors, body)
+        session = Session(agreed.terms, agreed.transcript, agreed.members, agreed.public_keys)
+        dealt = deal(agreed, session, 1)
+        self._job, self._state = (agreed, session), Ready(1, dealt)
         return dealt.offer.encode()
 
     def _begin(self, number: int, sites: Names, announcement: bytes) -> None:
@@ -225,57 +230,52 @@ class SecaggSite(SiteProtection):
         state = self._state
         if not isinstance(state, Ready) or number != state.number:
             raise self._refusal("begin", number)
-        session, dealt = self._session(), state.dealt
+        (agreed, session), dealt = self._held(), state.dealt
         ring = read_ring(session, number, sites, announcement)
         if self._site in sites and (dealt is None or ring.offers[self._site] != dealt.offer):
             raise ProtocolError(f"round {number}: this is not what {self._site} offered")
-        holdings = take_shares(self._held(), session, ring, dealt)
+        holdings = take_shares(agreed, session, ring, dealt)
         self._state = Begun(ring, holdings, dealt.secrets if dealt and self._site in sites else None)
         self._answers.clear()
         self._sent = None
 
-    def _contribute(self, session: Session, tag: RoundTag, number: int, values: IntVector) -> Sent:
+    def _contribute(self, number: int, values: IntVector) -> Sent:
         """Spend the round's secrets on the values."""
-        state = self._state
+        (agreed, session), state = self._held(), self._state
         if not isinstance(state, Begun) or state.secrets is None or number != state.ring.number:
             raise self._refusal("protect", number)
-        masks = state.secrets.spend(session, state.ring, self._site)
-        sent = make_contribution(session, state.ring, self._site, self._held().keys, tag, masks, values)
         self._state = Contributed(state.ring, state.holdings)
-        return sent
+        masks = state.secrets.spend(session, state.ring, self._site)
+        return make_contribution(session, state.ring, self._site, agreed.keys, self._tag(number), masks, values)
 
     def _acknowledge(self, state: Begun | Contributed, contributors: Names, body: bytes) -> bytes:
         """Check the roll; sign it, and no other one."""
-        roll = read_roll(self._session(), state.ring, contributors, body)
+        agreed, session = self._held()
+        roll = read_roll(session, state.ring, contributors, body)
         own = roll.entry(self._site)
         if own is not None and (self._sent is None or own != self._sent.entry):
             raise ProtocolError(f"round {state.ring.number}: this is not what {self._site} contributed")
         self._state = Acknowledged(state.ring, state.holdings, roll)
-        return acknowledge(self._session(), state.ring, roll, self._site, self._held().keys)
+        return acknowledge(session, state.ring, roll, self._site, agreed.keys)
 
     def _reveal(self, state: Acknowledged, sites: Names, body: bytes) -> bytes:
         """Check that enough sites acknowledged the same roll; give the shares, and offer the next round."""
-        session, agreed, ring, roll = self._session(), self._held(), state.ring, state.roll
+        (agreed, session), ring, roll = self._held(), state.ring, state.roll
         verify_acknowledgements(session, ring, roll, sites, body)
         dealt = deal(agreed, session, ring.number + 1)
         reveal = make_reveal(session, ring, roll, state.holdings, self._site, agreed.keys)
         self._state = Revealed(ring, roll, dealt)
         return reveal + dealt.offer.encode()
 
-    def _held(self) -> Agreed:
+    def _held(self) -> tuple[Agreed, Session]:
         """Return what the set-up ended with."""
-        if self._agreed is None:
+        if self._job is None:
             raise ProtocolError(f"{self._site} has not finished the set-up of the job")
-        return self._agreed
-
-    def _session(self) -> Session:
-        """Return the public part of it."""
-        agreed = self._held()
-        return Session(agreed.terms, agreed.transcript, agreed.members, agreed.public_keys)
+        return self._job
 
     def _tag(self, number: int) -> RoundTag:
         """Return the vector and pads of a round."""
-        agreed = self._held()
+        agreed, _ = self._held()
         return RoundTag(agreed.tag_key, agreed.transcript, number)
 
     def _refusal(self, what: str, number: int) -> ProtocolError:
