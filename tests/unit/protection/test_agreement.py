@@ -22,9 +22,9 @@ from protection_cases import (
 from almoner.errors import FederationError, ProtocolError
 from almoner.protection.agreement import Agreed, SiteAgreement
 from almoner.protection.agreement_states import Ended, New
-from almoner.protection.meeting import AGREEMENT_BYTES, confirmation_bytes
+from almoner.protection.meeting import AGREEMENT_BYTES, _confirmed, confirmation_bytes, verify_confirmation
 from almoner.protection.scheme import Question
-from almoner.protection.set_up import SET_UP_BYTES, transcript
+from almoner.protection.set_up import ED25519_BYTES, SET_UP_BYTES, transcript
 
 TASKS = ("keys", "confirm", "agree", "conclude")
 slow = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -284,3 +284,14 @@ def test_a_secret_of_another_length_is_not_dealt() -> None:
     with pytest.raises(FederationError, match="ada did not deal"):
         net.run()
     assert "the secret has 5 bytes" in str(net.errors["ada"])
+
+
+def test_a_signed_confirmation_of_another_length() -> None:
+    """Its own signer could otherwise shift what is read as whose box."""
+    machine, _ = until(2)
+    state = machine._state
+    verify_confirmation(state.meeting, "cyd", state.said)
+    for content in (state.said[ED25519_BYTES:] + b"\0", state.said[ED25519_BYTES:-1], b""):
+        longer = state.keys.sign(_confirmed(state.meeting, "cyd", content)) + content
+        with pytest.raises(ProtocolError, match=f"confirmation of cyd: {len(longer)} bytes"):
+            verify_confirmation(state.meeting, "cyd", longer)
