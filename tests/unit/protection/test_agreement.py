@@ -22,7 +22,13 @@ from protection_cases import (
 from almoner.errors import FederationError, ProtocolError
 from almoner.protection.agreement import Agreed, SiteAgreement
 from almoner.protection.agreement_states import Ended, New
-from almoner.protection.meeting import AGREEMENT_BYTES, _confirmed, confirmation_bytes, verify_confirmation
+from almoner.protection.meeting import (
+    AGREEMENT_BYTES,
+    _confirmed,
+    confirmation_bytes,
+    read_agreement,
+    verify_confirmation,
+)
 from almoner.protection.scheme import Question
 from almoner.protection.set_up import ED25519_BYTES, SET_UP_BYTES, transcript
 
@@ -295,3 +301,10 @@ def test_a_signed_confirmation_of_another_length() -> None:
         longer = state.keys.sign(_confirmed(state.meeting, "cyd", content)) + content
         with pytest.raises(ProtocolError, match=f"confirmation of cyd: {len(longer)} bytes"):
             verify_confirmation(state.meeting, "cyd", longer)
+
+
+@pytest.mark.parametrize("said", [b"", bytes(95), bytes(97)])
+def test_an_agreement_of_another_length(said: bytes) -> None:
+    machine, _ = until(2)
+    with pytest.raises(ProtocolError, match=f"agreement of cyd: {len(said)} bytes"):
+        read_agreement(machine._state.meeting, "cyd", said)
