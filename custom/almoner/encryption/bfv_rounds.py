@@ -64,8 +64,8 @@ class BfvRounds(Hidden):
 
     def protect(self, number: int, values: IntVector) -> bytes:
         """Return the encrypted values with count and tags; the same bytes for the same values."""
-        if not 0 < number == self._number:
-            raise ProtocolError(f"round {number} was not begun: no values are sent in it")
+        if not self._opened[0] < number == self._number:
+            raise ProtocolError(f"round {number} was not begun, or is over: no values are sent in it")
         check_values(values, self._agreed.terms.dimension)
         tags, pad = self._tags(number), self._pads(number, (self._agreed.site,))
         if self._sent is not None and self._sent.number == number:

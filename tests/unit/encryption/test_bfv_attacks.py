@@ -61,6 +61,14 @@ def test_the_honest_total_opens_and_opens_again():
         assert np.array_equal(site.open(1, SITES, honest_total()), SUM)
 
 
+@pytest.mark.parametrize("values", [VALUES["ada"], VALUES["bob"]])
+def test_nothing_is_sent_in_a_round_that_is_over(values):
+    site = reader()
+    site.open(1, SITES, honest_total())
+    with pytest.raises(ProtocolError, match="is over"):
+        site.protect(1, values)
+
+
 # One site's values as "the sum"
 
 
@@ -314,3 +322,11 @@ def test_what_was_dealt_must_be_a_key():
     object.__setattr__(bad, "dealt", bytes(len(bad.dealt)))
     with pytest.raises(ProtocolError, match="not a BFV key"):
         bfv_rounds.BfvRounds(bad)
+
+
+def test_fields_and_tags_are_both_needed():
+    tags, other = np.array([1, 2]), np.array([1, 3])
+    bfv_rounds._verify(True, tags, tags)
+    for sound, received in ((False, tags), (True, other), (False, other)):
+        with pytest.raises(ProtocolError):
+            bfv_rounds._verify(sound, received, tags)

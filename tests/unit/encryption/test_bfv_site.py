@@ -208,6 +208,25 @@ def test_a_message_with_a_coefficient_beyond_the_modulus_is_left_out(caplog):
     assert held.sites["ada"].open(1, total.contributors, total.body).tolist() == [0 + 2 + 3 + 4] * D
 
 
+def test_a_message_of_other_parameters_is_left_out_and_the_log_says_so(caplog):
+    class Stranger(Federation):
+        def ask(self, site, question):
+            said = super().ask(site, question)
+            if (site, question.task) != ("bob", "train"):
+                return said
+            return said[: HEADER_BYTES - 16] + bytes(16) + said[HEADER_BYTES:]
+
+    held = Stranger(BfvServer(he_terms(D), roster()), {site: site_of(site) for site in SITES})
+    assert held.round(values()).named == ("bob",)
+    assert "parameters is 0000" in caplog.text
+    assert "all parties must run the same job and release" in caplog.text
+
+
+def test_more_sites_than_the_noise_budget_allows_are_refused():
+    with pytest.raises(ProtocolError, match="51 sites → this protection needs 3 to 50"):
+        he_terms(D, sites=tuple(f"site-{place}" for place in range(51)))
+
+
 def test_a_site_shows_and_pickles_nothing():
     site = site_of("ada")
     assert repr(site) == "<BfvSite>"
