@@ -24,11 +24,13 @@ class SiteKeys(NamedTuple):
 
     Args:
         members: who answered "conclude", in roster order.
+        agreed: who was asked to conclude, in roster order: the members as the sites know them.
         set_up_messages: of every site that was present, in roster order.
         answers: of the members to "conclude".
     """
 
     members: tuple[str, ...]
+    agreed: tuple[str, ...]
     set_up_messages: dict[str, bytes]
     answers: dict[str, bytes]
 
@@ -45,9 +47,10 @@ def agree_on_keys(
 
     Raises:
         FederationError: fewer than t or `min_sites` answered as they should, or the dealer did not.
+        ProtocolError: the roster does not pin a proper certificate for each of the sites.
     """
-    shown = yield _question(terms, "keys", {}, dict.fromkeys(sites, SET_UP_BYTES))
     certificate_keys = {site: public_key(pinned_certificate(roster, site), site) for site in sites}
+    shown = yield _question(terms, "keys", {}, dict.fromkeys(sites, SET_UP_BYTES))
     shown = _keep(terms, shown, lambda site, said: read_set_up(said, terms, site, certificate_keys[site]), "keys")
     shown = _enough(terms, _without_twins(shown), "keys")
     meeting = meet(terms, tuple(shown), shown, certificate_keys, dealt_bytes)
@@ -64,7 +67,7 @@ def agree_on_keys(
 
     answers = yield _question(terms, "conclude", agreed, dict.fromkeys(agreed, conclude_bytes))
     answers = _enough(terms, answers, "conclude")
-    return SiteKeys(tuple(answers), shown, answers)
+    return SiteKeys(tuple(answers), tuple(agreed), shown, answers)
 
 
 def _question(terms: JobTerms, task: Task, parts: dict[str, bytes], lengths: dict[str, int]) -> Question:
