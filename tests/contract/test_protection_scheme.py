@@ -14,6 +14,7 @@ from almoner.encryption.bfv_server import BfvServer
 from almoner.encryption.bfv_site import BfvSite
 from almoner.errors import ProtocolError
 from almoner.protection.message import HEADER_BYTES
+from almoner.protection.plain import PlainServer, PlainSite
 from almoner.protection.scheme import VALUE_BOUND, IntVector, ServerProtection, SiteProtection
 from almoner.protection.set_up import JobTerms
 
@@ -167,6 +168,14 @@ class ProtectionContract:
         ):
             with pytest.raises(ProtocolError):
                 act()
+
+
+class TestPlain(ProtectionContract):
+    def server(self, terms):
+        return PlainServer(terms.dimension, terms.min_sites)
+
+    def site(self, terms, site):
+        return PlainSite(terms.dimension)
 
 
 class TestBfv(ProtectionContract):
