@@ -82,6 +82,7 @@ class ProtectionContract:
                 federation.sites["ada"].answer_bytes("train")
             }
             assert len(total.body) == federation.sites["ada"].total_bytes
+            federation.open(total)
 
     def test_a_site_that_drops_out_is_not_in_the_sum(self):
         federation = self.federation()
