@@ -1,96 +1,114 @@
-"""What every protection scheme must do; a new scheme inherits `ProtectionSchemeContract`."""
+"""What every protection must do, whatever it hides; a new one inherits `ProtectionContract`."""
 
-import contextlib
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.contract.federation import Federation
+from tests.unit.protection.protection_cases import SITES, TERMS, key_pem, root_pem, roster
 
-from almoner.encryption.bfv import BfvScheme
-from almoner.encryption.bfv_key import BfvKey
-from almoner.encryption.plain import PlainScheme
-from almoner.encryption.scheme import ProtectionScheme
+from almoner.encryption.bfv_server import BfvServer
+from almoner.encryption.bfv_site import BfvSite
 from almoner.errors import ProtocolError
 from almoner.protection.message import HEADER_BYTES
-from almoner.protection.scheme import MAX_ADDENDS, MAX_DIMENSION, VALUE_BOUND, IntVector
+from almoner.protection.plain import PlainServer, PlainSite
+from almoner.protection.scheme import VALUE_BOUND, IntVector, ServerProtection, SiteProtection
+from almoner.protection.set_up import JobTerms
 
-KEY = BfvKey.generate()
 DIMENSION = 11
 ENTRY = st.integers(-VALUE_BOUND, VALUE_BOUND)
-
+ROWS = st.lists(st.lists(ENTRY, min_size=DIMENSION, max_size=DIMENSION), min_size=len(SITES), max_size=len(SITES))
 
 # One property runs for every subclass, which hypothesis would otherwise take for a mistake.
-shared = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+shared = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
 
 
-def vector(*entries: int) -> IntVector:
-    return np.resize(np.array(entries, dtype=np.int64), DIMENSION)
+def vector(*entries: int, size: int = DIMENSION) -> IntVector:
+    return np.resize(np.array(entries, dtype=np.int64), size)
 
 
-class ProtectionSchemeContract:
-    """Subclasses give the two sides of a scheme."""
+class ProtectionContract:
+    """Subclasses give the two sides of a protection."""
 
-    def server(self, dimension: int) -> ProtectionScheme:
+    scheme = "he"
+
+    def server(self, terms: JobTerms) -> ServerProtection:
         raise NotImplementedError
 
-    def site(self, dimension: int) -> ProtectionScheme:
+    def site(self, terms: JobTerms, site: str) -> SiteProtection:
         raise NotImplementedError
 
-    def add(self, vectors: list[IntVector]) -> IntVector:
-        site, server = self.site(vectors[0].size), self.server(vectors[0].size)
-        return site.open(server.combine([site.protect(values) for values in vectors]), len(vectors))
+    def federation(self, dimension: int = DIMENSION) -> Federation:
+        terms = replace(TERMS, scheme=self.scheme, dimension=dimension)
+        return Federation(self.server(terms), {site: self.site(terms, site) for site in SITES})
 
-    @given(st.lists(st.lists(ENTRY, min_size=DIMENSION, max_size=DIMENSION), min_size=1, max_size=8))
+    @lru_cache(maxsize=1)  # noqa: B019 - one federation a class, for properties
+    def lasting(self) -> Federation:
+        return self.federation()
+
+    @given(ROWS)
     @shared
     def test_any_vectors_sum_exactly(self, rows):
         vectors = [np.array(row, dtype=np.int64) for row in rows]
-        total = self.add(vectors)
+        total = self.lasting().add(vectors)
         assert total.dtype == np.int64
         assert total.tolist() == np.sum(vectors, axis=0).tolist()
 
-    @pytest.mark.parametrize("dimension", [1, 4095, 4097, 8191, 8192, 8193, 20_000])
-    def test_any_dimension_round_trips(self, dimension):
-        values = np.random.default_rng(dimension).integers(-VALUE_BOUND, VALUE_BOUND + 1, dimension)
-        assert np.array_equal(self.add([values]), values)
-        assert np.array_equal(self.add([values, -values[::-1]]), values - values[::-1])
+    @pytest.mark.parametrize("dimension", [1, 2, 8185, 8186, 8187, 8188, 65_530, 70_001])
+    def test_any_dimension_sums_exactly(self, dimension):
+        rng = np.random.default_rng(dimension)
+        vectors = [rng.integers(-VALUE_BOUND, VALUE_BOUND + 1, dimension) for _ in SITES]
+        assert np.array_equal(self.federation(dimension).add(vectors), np.sum(vectors, axis=0))
 
     @pytest.mark.parametrize("entry", [VALUE_BOUND, -VALUE_BOUND])
-    def test_most_addends_at_the_extremes_are_exact(self, entry):
-        site, server = self.site(DIMENSION), self.server(DIMENSION)
-        total = server.combine([site.protect(vector(entry)) for _ in range(MAX_ADDENDS)])
-        assert site.open(total, MAX_ADDENDS).tolist() == [MAX_ADDENDS * entry] * DIMENSION
-
-    def test_order_does_not_matter(self):
-        site, server = self.site(DIMENSION), self.server(DIMENSION)
-        messages = [site.protect(vector(i, -3 * i, 1000)) for i in range(5)]
-        first, second = server.combine(messages), server.combine(messages[::-1])
-        assert site.open(first, 5).tolist() == site.open(second, 5).tolist()
-
-    def test_larger_values_saturate(self):
-        big = vector(VALUE_BOUND + 1, -VALUE_BOUND - 1, 2**62, -(2**63), 2**63 - 1, 0)
-        assert self.add([big]).tolist() == np.clip(big, -VALUE_BOUND, VALUE_BOUND).tolist()
-
-    def test_length_depends_on_the_dimension_alone(self):
-        site, server = self.site(DIMENSION), self.server(DIMENSION)
-        noise = np.random.default_rng(1).integers(-VALUE_BOUND, VALUE_BOUND, DIMENSION)
-        inputs = [vector(0), vector(VALUE_BOUND), vector(2**60), noise] + [vector(7)] * 30
-        messages = [site.protect(values) for values in inputs]
-        assert {len(message) for message in messages} == {site.message_bytes}
-        assert {len(server.combine(messages[:n])) for n in range(1, 6)} == {server.total_bytes}
+    def test_extremes_are_exact_and_larger_values_saturate(self, entry):
+        beyond = 2**62 if entry > 0 else -(2**63)
+        vectors = [vector(entry), vector(beyond), vector(entry, beyond)] + [vector(2 * entry)] * 2
+        assert self.federation().add(vectors).tolist() == [5 * entry] * DIMENSION
 
     def test_input_is_not_modified(self):
         values = vector(1, 2**40, -(2**40))
         before = values.copy()
         values.flags.writeable = False
-        self.site(DIMENSION).protect(values)
+        self.federation().add([values] * len(SITES))
         assert np.array_equal(values, before)
+
+    def test_lengths_depend_on_public_numbers_alone(self):
+        federation = self.federation()
+        noise = np.random.default_rng(1).integers(-VALUE_BOUND, VALUE_BOUND, DIMENSION)
+        for _ in range(2):
+            total = federation.round(dict(zip(SITES, [vector(0), vector(2**60), noise, vector(7), noise], strict=True)))
+            assert {len(message) for message in federation.messages.values()} == {
+                federation.sites["ada"].answer_bytes("train")
+            }
+            assert len(total.body) == federation.sites["ada"].total_bytes
+            federation.open(total)
+
+    def test_a_site_that_drops_out_is_not_in_the_sum(self):
+        federation = self.federation()
+        there = ("ada", "bob", "dan", "eve")
+        total = federation.round({site: vector(place) for place, site in enumerate(SITES)}, there)
+        assert total.contributors == there
+        assert federation.sites["dan"].open(1, there, total.body).tolist() == [0 + 1 + 3 + 4] * DIMENSION
+
+    def test_the_same_values_again_are_the_same_bytes_and_others_are_refused(self):
+        federation = self.federation()
+        federation.round(dict.fromkeys(SITES, vector(1, 2)))
+        site, said = federation.sites["ada"], federation.messages["ada"]
+        assert site.protect(1, vector(1, 2)) == said
+        with pytest.raises(ProtocolError, match="round 1"):
+            site.protect(1, vector(1, 3))
+        with pytest.raises(ProtocolError):
+            site.protect(1, vector(1, 2))
 
     @pytest.mark.parametrize(
         "values",
         [
             np.zeros(DIMENSION, dtype=np.float64),
-            np.zeros(DIMENSION, dtype=np.int32),
+            np.zeros(DIMENSION, dtype=np.uint64),
             np.zeros(DIMENSION + 1, dtype=np.int64),
             np.zeros((1, DIMENSION), dtype=np.int64),
             [0] * DIMENSION,
@@ -98,108 +116,73 @@ class ProtectionSchemeContract:
     )
     def test_refuses_wrong_type_or_shape(self, values):
         with pytest.raises(ProtocolError, match="protect: the values"):
-            self.site(DIMENSION).protect(values)
+            self.federation().round(dict.fromkeys(SITES, values))
 
-    @pytest.mark.parametrize("dimension", [0, -1, 1.0, MAX_DIMENSION + 1, None])
-    def test_refuses_wrong_dimension_at_construction(self, dimension):
-        with pytest.raises(ProtocolError, match="dimension"):
-            self.server(dimension)
-
-    def test_refuses_messages_of_another_dimension(self):
-        other = self.site(DIMENSION + 1).protect(np.zeros(DIMENSION + 1, dtype=np.int64))
-        good = self.site(DIMENSION).protect(vector(0))
-        with pytest.raises(ProtocolError, match=r"message 2 of 2: dimension is 12, expected 11"):
-            self.server(DIMENSION).combine([good, other])
-        with pytest.raises(ProtocolError, match="open: total: dimension"):
-            self.site(DIMENSION).open(self.server(DIMENSION + 1).combine([other]), 1)
-
-    def test_refuses_an_addend_for_a_total_and_a_total_for_an_addend(self):
-        site, server = self.site(DIMENSION), self.server(DIMENSION)
-        message = site.protect(vector(1))
-        with pytest.raises(ProtocolError, match="kind"):
-            site.open(message, 1)
-        with pytest.raises(ProtocolError, match="kind"):
-            server.combine([message, server.combine([message])])
-
-    @pytest.mark.parametrize("claimed", [1, 3, 0, -1, MAX_ADDENDS + 1, 2.0, None])
-    def test_refuses_another_number_of_addends(self, claimed):
-        site = self.site(DIMENSION)
-        total = self.server(DIMENSION).combine([site.protect(vector(1))] * 2)
-        with pytest.raises(ProtocolError, match="addends"):
-            site.open(total, claimed)
-
-    @pytest.mark.parametrize("count", [0, MAX_ADDENDS + 1])
-    def test_refuses_too_few_or_too_many_messages(self, count):
-        message = self.site(DIMENSION).protect(vector(1))
-        with pytest.raises(ProtocolError, match=f"{count} addends, expected 1 to {MAX_ADDENDS}"):
-            self.server(DIMENSION).combine([message] * count)
-
-    @given(st.binary(max_size=200))
-    @shared
-    def test_refuses_garbage(self, garbage):
-        with pytest.raises(ProtocolError, match="combine: message 1 of 1"):
-            self.server(DIMENSION).combine([garbage])
-        with pytest.raises(ProtocolError, match="open: total"):
-            self.site(DIMENSION).open(garbage, 1)
-
-    @pytest.mark.parametrize("garbage", [None, "text", bytearray(40), 7])
-    def test_refuses_what_is_not_bytes(self, garbage):
-        with pytest.raises(ProtocolError, match="not bytes"):
-            self.server(DIMENSION).combine([garbage])
-
-    def test_refuses_any_change_to_the_header_or_length(self):
-        site, server = self.site(DIMENSION), self.server(DIMENSION)
-        message = site.protect(vector(3))
-        total = server.combine([message])
-        for position in range(HEADER_BYTES):
+    def test_refuses_values_for_a_round_that_was_not_begun(self):
+        for number in (0, 1, 2):
             with pytest.raises(ProtocolError):
-                server.combine([flipped(message, position)])
-            with pytest.raises(ProtocolError):
-                site.open(flipped(total, position), 1)
-        for cut in (message[:-1], message + b"\0", message[:HEADER_BYTES]):
-            with pytest.raises(ProtocolError, match="cut or padded"):
-                server.combine([cut])
+                self.federation().sites["ada"].protect(number, vector(1))
 
-    @given(st.integers(min_value=0), st.binary(min_size=1, max_size=64))
-    @shared
-    def test_damage_to_the_payload_raises_nothing_but_protocol_errors(self, where, patch):
-        site, server = self.site(DIMENSION), self.server(DIMENSION)
-        message = site.protect(vector(3))
-        for data, read in (
-            (message, lambda damaged: server.combine([damaged])),
-            (server.combine([message]), lambda damaged: site.open(damaged, 1)),
+    @pytest.mark.parametrize("change", ["cut", "padded", "header", "empty"])
+    def test_refuses_a_total_of_another_form_and_is_out(self, change):
+        federation = self.federation()
+        total = federation.round(dict.fromkeys(SITES, vector(1)))
+        body = {
+            "cut": total.body[:-1],
+            "padded": total.body + b"\0",
+            "header": bytes([total.body[0] ^ 1]) + total.body[1:],
+            "empty": b"",
+        }[change]
+        site = federation.sites["bob"]
+        with pytest.raises(ProtocolError, match="total") as caught:
+            site.open(1, total.contributors, body)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(ProtocolError):
+            site.open(1, total.contributors, total.body)
+
+    def test_refuses_another_number_of_contributors(self):
+        federation = self.federation()
+        total = federation.round(dict.fromkeys(SITES, vector(1)))
+        with pytest.raises(ProtocolError):
+            federation.sites["bob"].open(1, SITES[:4], total.body)
+
+    def test_a_malformed_message_is_left_out_and_its_site_named(self):
+        federation = self.federation()
+        spoilt = lambda said: bytes(HEADER_BYTES) + said[HEADER_BYTES:]  # noqa: E731
+        ask = federation.ask
+        federation.ask = lambda site, question: (
+            spoilt(ask(site, question)) if (site, question.task) == ("cyd", "train") else ask(site, question)
+        )
+        total = federation.round(dict.fromkeys(SITES, vector(1)))
+        assert (total.contributors, total.named) == (("ada", "bob", "dan", "eve"), ("cyd",))
+        assert federation.sites["ada"].open(1, total.contributors, total.body).tolist() == [4] * DIMENSION
+
+    def test_after_close_nothing_works(self):
+        federation = self.federation()
+        total = federation.round(dict.fromkeys(SITES, vector(1)))
+        site = federation.sites["ada"]
+        site.close()
+        for act in (
+            lambda: site.open(1, total.contributors, total.body),
+            lambda: site.protect(1, vector(1)),
+            lambda: site.begin(2, (), b""),
+            lambda: site.answer("keys", 0, (), b""),
         ):
-            start = HEADER_BYTES + where % (len(data) - HEADER_BYTES)
-            damaged = (data[:start] + patch + data[start + len(patch) :])[: len(data)]
-            with contextlib.suppress(ProtocolError):
-                read(damaged)
+            with pytest.raises(ProtocolError):
+                act()
 
 
-def flipped(data: bytes, position: int) -> bytes:
-    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
+class TestPlain(ProtectionContract):
+    def server(self, terms):
+        return PlainServer(terms.dimension, terms.min_sites)
+
+    def site(self, terms, site):
+        return PlainSite(terms.dimension)
 
 
-class TestPlainScheme(ProtectionSchemeContract):
-    def server(self, dimension):
-        return PlainScheme(dimension)
+class TestBfv(ProtectionContract):
+    def server(self, terms):
+        return BfvServer(terms, roster())
 
-    def site(self, dimension):
-        return PlainScheme(dimension)
-
-
-class TestBfvScheme(ProtectionSchemeContract):
-    def server(self, dimension):
-        return BfvScheme.for_server(dimension)
-
-    def site(self, dimension):
-        return BfvScheme.for_site(dimension, KEY)
-
-
-def test_schemes_refuse_each_others_messages():
-    plain, bfv = PlainScheme(DIMENSION), BfvScheme.for_site(DIMENSION, KEY)
-    for one, other in ((plain, bfv), (bfv, plain)):
-        message = one.protect(vector(1))
-        with pytest.raises(ProtocolError, match="message 2 of 2: scheme"):
-            other.combine([other.protect(vector(1)), message])
-        with pytest.raises(ProtocolError, match="open: total: scheme"):
-            other.open(one.combine([message]), 1)
+    def site(self, terms, site):
+        return BfvSite(terms, roster(), root_pem(), site, key_pem(site))

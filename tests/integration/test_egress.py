@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from almoner.encryption.bfv import BfvScheme
+
 from almoner.flare.egress import CHANNELS, CONTEXT_FIELDS, REPLY_HEADERS, REPLY_KEYS
 from almoner.flare.federation import Federation
 from almoner.flare.head_statements import introduction_bytes

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from almoner.encryption.bfv import BfvScheme
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.workspace import Workspace
 from tests.integration.attacker import (
@@ -35,7 +36,6 @@ from tests.integration.attacker import (
 from tests.integration.conftest import make_consortium
 from tests.integration.test_site_killed import wait_until
 
-from almoner.encryption.bfv import BfvScheme
 from almoner.flare.exporting import export_job
 from almoner.flare.federation import Federation
 from almoner.flare.job_folder import JOB_LOGS, write_job

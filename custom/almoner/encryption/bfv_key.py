@@ -1,37 +1,32 @@
-"""The secret key that the sites of a consortium share, and that the server never gets."""
+"""The secret key that the sites of a job share, and that the server never gets."""
 
-from typing import NoReturn
+from typing import Any
 
 import tenseal.sealapi as seal
 
 from almoner.encryption.bfv_parameters import context, parameters_id
+from almoner.encryption.packing import SLOTS
 from almoner.encryption.seal_files import Workspace
 from almoner.encryption.seal_frames import frames
 from almoner.errors import ProtocolError
+from almoner.protection.hidden import Hidden
 
-_MAGIC = b"ALMKBFV\x01"
+KEY_BYTES = 8 + 16 + 8 * SLOTS
+_MAGIC = b"ALMKBFV\x02"
 
 
-class BfvKey:
+class BfvKey(Hidden):
     """A BFV secret key with the name of its parameters.
 
-    Reading one cannot tell a wrong key from a right one; `open` finds out. Neither printing nor
-    pickling gives the key away; write `to_bytes` to a file with mode 600, and nowhere else.
+    Reading one cannot tell a wrong key from a right one; opening a total finds out. It lives in the memory of the
+    sites' job processes; `to_bytes` is for the sealed message of the site that draws it.
 
     Args:
         saved: the secret key as SEAL saves it.
     """
 
-    __slots__ = ("_saved",)
-
     def __init__(self, saved: bytes) -> None:
         self._saved = saved
-
-    def __repr__(self) -> str:
-        return "BfvKey(hidden)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a BfvKey is not pickled: use to_bytes() and a file with mode 600")
 
     @classmethod
     def generate(cls) -> "BfvKey":
@@ -40,7 +35,7 @@ class BfvKey:
             return cls(work.save(seal.KeyGenerator(context()).secret_key()))
 
     def to_bytes(self) -> bytes:
-        """Return the key for storage: magic with version, parameters, then the secret."""
+        """Return KEY_BYTES bytes: magic with version, parameters, then the secret."""
         return _MAGIC + parameters_id() + frames().key.strip(self._saved)
 
     @classmethod
@@ -53,16 +48,16 @@ class BfvKey:
         start = len(_MAGIC) + len(parameters_id())
         frame = frames().key
         if not isinstance(data, bytes) or data[: len(_MAGIC)] != _MAGIC:
-            raise ProtocolError("key: not a BFV key of this version: take the one from the site's kit")
+            raise ProtocolError("key: not a BFV key of this version: the site that drew it broke the protocol")
         if data[len(_MAGIC) : start] != parameters_id():
             raise ProtocolError("key: made for other parameters: all sites must run the same release")
         if len(data) != start + frame.body_bytes:
-            raise ProtocolError("key: wrong length, it is cut or padded: take the one from the site's kit")
+            raise ProtocolError("key: wrong length, it is cut or padded: the site that drew it broke the protocol")
         saved = frame.wrap(data[start:])
         with Workspace() as work:
             work.load(seal.SecretKey(), saved, "key")
         return cls(saved)
 
-    def saved(self) -> bytes:
-        """Return the key as SEAL saves it."""
-        return self._saved
+    def load(self, work: Workspace) -> Any:
+        """Return the key as SEAL's object."""
+        return work.load(seal.SecretKey(), self._saved, "key")

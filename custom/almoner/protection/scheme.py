@@ -169,11 +169,20 @@ def saturate(values: IntVector, dimension: int) -> IntVector:
     Raises:
         ProtocolError: not an int64 array of that shape.
     """
+    check_values(values, dimension)
+    return np.clip(values, -VALUE_BOUND, VALUE_BOUND)
+
+
+def check_values(values: IntVector, dimension: int) -> None:
+    """Check what a site protects; its entries may be any.
+
+    Raises:
+        ProtocolError: not an int64 array of that shape.
+    """
     if not isinstance(values, np.ndarray) or values.dtype != np.int64:
         raise ProtocolError("protect: the values are not an int64 array: quantise them first")
     if values.shape != (dimension,):
         raise ProtocolError(f"protect: the values have shape {values.shape}, expected ({dimension},): flatten them")
-    return np.clip(values, -VALUE_BOUND, VALUE_BOUND)
 
 
 def check_num_addends(num_addends: int, where: str) -> int:

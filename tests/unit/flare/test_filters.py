@@ -17,16 +17,17 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.fuel.utils import fobs
 
-from almoner.encryption.plain import PlainScheme
+from almoner.errors import ProtocolError
 from almoner.flare import job_context as job_context_module
 from almoner.flare.executor import REFUSED
 from almoner.flare.filters import BudgetFilter, EgressFilter, ProtectionFilter, expected_body_bytes
 from almoner.flare.head_statements import introduction_bytes
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed, SealedResult, unseal
-from almoner.flare.wire import PAYLOAD_KEY, REFUSAL, ReplyKind, decode_reply, encode_reply
+from almoner.flare.wire import PAYLOAD_KEY, REFUSAL, REPLY_TO, ReplyKind, decode_reply, encode_reply
 from almoner.privacy.heads import HEAD_BYTES
 from almoner.privacy.ledger import Ledger
+from almoner.protection.plain import PlainSite, message_bytes
 
 SETUP_BYTES = introduction_bytes(len(SITES))
 UPDATE = np.arange(DIMENSION, dtype=np.int64)
@@ -64,6 +65,8 @@ def is_the_refusal(sent: Shareable) -> bool:
 
 
 def commit(context: JobContext, step: str = STEP) -> None:
+    """Begin round 1 and commit a step, as SiteJob does."""
+    context.protection.begin(1, (), b"")
     with context.site.ledger() as ledger:
         ledger.commit(context.job_id, step)
 
@@ -116,6 +119,8 @@ NEVER_PASS: dict[str, Callable[[], Any]] = {
     "refusal with an array": lambda: SealedResult(Sealed(ReplyKind.REFUSAL, 0, "", np.arange(9))),
     "refusal with text": lambda: SealedResult(Sealed(ReplyKind.REFUSAL, 0, "", b"the reason is a record")),
     "refusal with a round": lambda: SealedResult(Sealed(ReplyKind.REFUSAL, 77, "", b"")),
+    "keys of a job without keys": lambda: SealedResult(Sealed(ReplyKind.KEYS, 0, "", b"")),
+    "shares of a job without shares": lambda: SealedResult(Sealed(ReplyKind.SHARES, 1, "", b"\1" * 33)),
     "short consent": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", b"\1")),
     "long consent": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", b"\1" * (SETUP_BYTES + 1))),
     "consent that is an array": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", np.zeros(SETUP_BYTES, np.uint8))),
@@ -165,7 +170,7 @@ class TestBudget:
         sent = run(SealedResult(update()), fl_ctx)
         reply = decode_reply(sent[PAYLOAD_KEY])
         assert (reply.kind, reply.round) == (ReplyKind.UPDATE, 1)
-        assert np.array_equal(context.scheme.open(context.scheme.combine([reply.body[:-HEAD_BYTES]]), 1), UPDATE)
+        assert reply.body[:-HEAD_BYTES] == context.protection.protect(1, UPDATE)
         assert set(sent) == {PAYLOAD_KEY, "__headers__"}
 
     def test_a_commit_of_another_step_does_not_count(self, context: JobContext, fl_ctx: FLContext) -> None:
@@ -213,7 +218,10 @@ class TestBudget:
         run(SealedResult(update()), fl_ctx)
         assert head(context) == before
 
-    def test_the_attack_succeeds_without_this_filter_if_the_flag_is_forged(self, fl_ctx: FLContext) -> None:
+    def test_the_attack_succeeds_without_this_filter_if_the_flag_is_forged(
+        self, context: JobContext, fl_ctx: FLContext
+    ) -> None:
+        context.protection.begin(1, (), b"")
         forged = update(committed=True, head=bytes(HEAD_BYTES))
         sent = run(SealedResult(forged), fl_ctx, FILTERS[1:])
         assert decode_reply(sent[PAYLOAD_KEY]).kind is ReplyKind.UPDATE  # control off: uncommitted data has left
@@ -229,30 +237,30 @@ class TestBudget:
         assert is_the_refusal(run(model, known(closed)))
 
 
-class Broken(PlainScheme):
-    """A scheme that fails, as a missing key or a full memory would make it."""
+class Broken(PlainSite):
+    """A protection that fails, as a missing key or a full memory would make it."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(DIMENSION)
         self.error = error
 
-    def protect(self, values: Any) -> bytes:
+    def protect(self, number: int, values: Any) -> bytes:
         raise self.error
 
 
-class Wrong(PlainScheme):
-    """A scheme that gives back what it should not."""
+class Wrong(PlainSite):
+    """A protection that gives back what it should not."""
 
     def __init__(self, value: Any) -> None:
         super().__init__(DIMENSION)
         self.value = value
 
-    def protect(self, values: Any) -> Any:
+    def protect(self, number: int, values: Any) -> Any:
         return self.value
 
 
 @pytest.mark.parametrize(
-    "scheme",
+    "protection",
     [
         Broken(RuntimeError("record 17")),
         Broken(MemoryError()),
@@ -263,21 +271,24 @@ class Wrong(PlainScheme):
         Wrong(b""),
         Wrong(b"\0" * 10_000),
         Wrong("text"),
-        Wrong(bytearray(PlainScheme(DIMENSION).message_bytes)),
+        Wrong(bytearray(message_bytes(DIMENSION))),
     ],
 )
-def test_failures_of_the_scheme_are_the_refusal(
-    scheme: PlainScheme, context: JobContext, known: Callable[[JobContext], FLContext], caplog: pytest.LogCaptureFixture
+def test_failures_of_the_protection_are_the_refusal(
+    protection: PlainSite,
+    context: JobContext,
+    known: Callable[[JobContext], FLContext],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     commit(context)
-    assert is_the_refusal(run(SealedResult(update()), known(replace(context, scheme=scheme))))
+    assert is_the_refusal(run(SealedResult(update()), known(replace(context, protection=protection))))
     assert "record 17" not in caplog.text
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        b"\0" * PlainScheme(DIMENSION).message_bytes,
+        b"\0" * message_bytes(DIMENSION),
         UPDATE.astype(np.float64),
         UPDATE.astype(np.int32),
         np.zeros(DIMENSION + 1, np.int64),
@@ -297,12 +308,16 @@ def test_a_job_that_this_process_does_not_know(caplog: pytest.LogCaptureFixture)
 
 
 def test_every_kind_of_reply_has_one_length(context: JobContext) -> None:
-    assert {kind: expected_body_bytes(kind, context) for kind in ReplyKind} == {
+    silent = [REPLY_TO[task] for task in REPLY_TO if task != "train"]
+    for kind in silent:  # without keys nothing of the kind leaves
+        with pytest.raises(ProtocolError):
+            expected_body_bytes(kind, context)
+    assert {kind: expected_body_bytes(kind, context) for kind in ReplyKind if kind not in silent} == {
         ReplyKind.REFUSAL: 0,
         ReplyKind.SETUP: 257 + 4 * 328 + 256,
         ReplyKind.HEAD: 8 + 32 + 32 + 256,
         ReplyKind.COSIGNATURE: 256,
-        ReplyKind.UPDATE: context.scheme.message_bytes + 328,
+        ReplyKind.UPDATE: message_bytes(DIMENSION) + 328,
         ReplyKind.RELEASE: 16 + 328,
         ReplyKind.MODEL: 8 * DIMENSION,
     }
@@ -310,9 +325,15 @@ def test_every_kind_of_reply_has_one_length(context: JobContext) -> None:
 
 def test_all_of_an_honest_job_passes(context: JobContext, fl_ctx: FLContext) -> None:
     driver = Driver(context)
-    answers = [driver.introduce(), driver.prove(), driver.cosign(), driver.train(1), driver.train(2), driver.release()]
-    driver.consents = {"cleveland": answers[0].body.hex()}
-    kinds = [decode_reply(run(SealedResult(sealed), fl_ctx)[PAYLOAD_KEY]).kind for sealed in answers]
+    steps = (
+        driver.introduce,
+        driver.prove,
+        driver.cosign,
+        lambda: driver.train(1),
+        lambda: driver.train(2),
+        driver.release,
+    )
+    kinds = [decode_reply(run(SealedResult(step()), fl_ctx)[PAYLOAD_KEY]).kind for step in steps]
     assert kinds == [
         ReplyKind.SETUP,
         ReplyKind.HEAD,

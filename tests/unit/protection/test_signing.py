@@ -26,7 +26,9 @@ def test_round_trip() -> None:
 def test_the_parameters_are_pss_with_sha256_and_32_bytes_of_salt() -> None:
     pss = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
     BOB.public_key().verify(sign_with(BOB, b"said"), b"said", pss, hashes.SHA256())
-    for false in (padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=20), padding.PKCS1v15()):
+    longest = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.MAX_LENGTH)  # FLARE's
+    shorter = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=20)
+    for false in (longest, shorter, padding.PKCS1v15()):
         with pytest.raises(InvalidSignature):
             verify_with(BOB.public_key(), BOB.sign(b"said", false, hashes.SHA256()), b"said")
 
