@@ -16,6 +16,7 @@ import almoner.secagg
 from almoner.errors import ProtocolError
 from almoner.protection.hidden import Hidden
 from almoner.secagg import reveal
+from almoner.secagg.contribution import make_roll
 from almoner.secagg.offers import announce, make_ring, read_offer, read_ring
 from almoner.secagg.reveal import SLOT_BYTES, judge
 from almoner.secagg.session import OFFER_LABEL
@@ -112,6 +113,22 @@ def test_the_digest_of_a_ring_covers_round_names_and_every_offer():
         make_ring(server.session, 1, dict(list(offers.items())[:3])).digest,
     }
     assert len(digests) == 5
+
+
+def test_the_digest_of_a_roll_covers_round_ring_names_and_every_entry():
+    server = LyingServer(running(5))
+    whole, part = server.ring(*server.names), server.ring(*server.names[:4])
+    entries = {name: bytes([k]) * 96 for k, name in enumerate(server.names[:4])}
+    renamed = dict(zip(server.names[1:], entries.values(), strict=True))
+    rolls = [
+        make_roll(server.session, whole, entries),
+        make_roll(server.session, part, entries),
+        make_roll(server.session, replace(whole, number=2), entries),
+        make_roll(server.session, whole, renamed),
+        make_roll(server.session, whole, dict(list(entries.items())[:3])),
+        make_roll(server.session, whole, {**entries, "site-1": bytes([9]) * 96}),
+    ]
+    assert len({roll.digest for roll in rolls}) == 6
 
 
 def test_an_announcement_of_too_few_or_cut_short_is_refused():
