@@ -169,3 +169,19 @@ def test_a_site_reveals_one_secret_of_each_site_of_the_ring_and_nothing_of_other
     said = server.job.sites["site-2"].answer("reveal", 1, ring.sites, chosen)
     kinds = [said[place * SLOT_BYTES] for place in range(6)]
     assert kinds == [1, 1, 1, 1, 2, 0]
+
+
+@pytest.mark.parametrize("kind", [0, 2, 4, 255])
+def test_a_right_share_under_a_wrong_kind_is_blamed(kind):
+    server = LyingServer(running(4))
+    ring = server.ring(*server.names)
+    for name in server.names:
+        server.have_contributed(name, ring)
+    roll = server.roll(ring, *server.names)
+    holdings = server.job.sites["site-2"]._state.holdings
+    slots = {dealer: bytes([1]) + holding.shares[0] for dealer, holding in holdings.items()}
+    assert judge(server.session, ring, roll, {"site-2": slots}).blamed == {}
+    slots["site-3"] = bytes([kind]) + slots["site-3"][1:]
+    judgement = judge(server.session, ring, roll, {"site-2": slots})
+    assert judgement.blamed == {"site-2": "it revealed a false share of site-3"}
+    assert not judgement.shares["site-3"]
