@@ -236,6 +236,20 @@ def test_any_changed_byte_ends_the_job(data: st.DataObject) -> None:
     assert isinstance(net.machines["cyd"]._state, Ended)
 
 
+@pytest.mark.parametrize("task", TASKS[1:])
+@pytest.mark.parametrize("change", [lambda body: body + b"\0", lambda body: body[:-1], lambda body: b""])
+def test_a_body_of_another_length_ends_the_job(task: str, change: Any) -> None:
+    net = network(
+        show=lambda question, site: (
+            question.contributors,
+            change(question.body) if (question.task, site) == (task, "cyd") else question.body,
+        )
+    )
+    net.run()
+    assert " bytes, expected " in str(net.errors["cyd"])
+    assert isinstance(net.machines["cyd"]._state, Ended)
+
+
 @slow
 @given(st.lists(st.sampled_from(TASKS), max_size=9))
 @example([*TASKS])
