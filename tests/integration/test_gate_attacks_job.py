@@ -17,7 +17,6 @@ from typing import Any
 
 import psutil
 import pytest
-from almoner.encryption.bfv import BfvScheme
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.workspace import Workspace
 from tests.integration.attacker import (
@@ -36,6 +35,7 @@ from tests.integration.attacker import (
 from tests.integration.conftest import make_consortium
 from tests.integration.test_site_killed import wait_until
 
+from almoner.encryption.bfv_messages import MessageForm
 from almoner.flare.exporting import export_job
 from almoner.flare.federation import Federation
 from almoner.flare.job_folder import JOB_LOGS, write_job
@@ -141,7 +141,7 @@ def test_task_sent_past_the_server(job: RunningJob, stream: bool) -> None:
     answers = []
 
     def attack() -> bool:
-        header = TaskHeader(kind="train", round=job.rounds_committed(), contributors=(), consents={})
+        header = TaskHeader(kind="train", round=job.rounds_committed(), contributors=(), ring=(), consents={})
         request = aux_request(job.job_id, __task_name__="train", __task_id__="1")
         request[PAYLOAD_KEY] = encode_task(header, b"")
         answers.append(job.aux("__do_task__", request, stream))
@@ -151,7 +151,7 @@ def test_task_sent_past_the_server(job: RunningJob, stream: bool) -> None:
     if job.lead.gated:
         assert answers == [None]
     else:
-        size = BfvScheme.for_server(workload(job.spec.workload).dimension).message_bytes + HEAD_BYTES
+        size = MessageForm(workload(job.spec.workload).dimension, 4).addend_bytes + HEAD_BYTES
         assert len(decode_reply(answers[-1][PAYLOAD_KEY]).body) == size
 
 

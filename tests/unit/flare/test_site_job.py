@@ -272,8 +272,18 @@ def sent_by(update: Any) -> bytes:
     return site.protect(1, update)
 
 
-ENDS_THE_JOB = ("one site too many", "fewer addends than named", "a single update", "out of range")
-"""Totals that the protection itself finds wrong; the others do not get as far."""
+ENDS_THE_JOB = (
+    "wrong order",
+    "too few",
+    "twice the same",
+    "unknown site",
+    "none named",
+    "one site too many",
+    "fewer addends than named",
+    "a single update",
+    "out of range",
+)
+"""Totals that are not as due; the others are no answer to what is due at all."""
 
 BAD_TOTALS: dict[str, Callable[[Driver], tuple[tuple[str, ...], int, bytes]]] = {
     "wrong order": lambda d: (PAIR[::-1], 2, d.total()),
