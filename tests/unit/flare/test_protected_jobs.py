@@ -1,7 +1,7 @@
 """Whole jobs under each protection, with real sites, filters and ledgers around the server's JobRun; no FLARE."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from almoner.flare.filters import check_budget, let_out, put_on_protection
 from almoner.flare.held_heads import ServerHeads
 from almoner.flare.job_context import JobContext
 from almoner.flare.job_run import JobRun
-from almoner.flare.protections import server_protection
+from almoner.flare.protections import server_protection, site_protection
 from almoner.flare.replies import WITH_HEAD
 from almoner.flare.sealed import Sealed
 from almoner.flare.site_job import SiteJob
@@ -291,3 +291,21 @@ class TestModels:
     def test_there_is_none_if_too_few_give_the_same(self, run: Run) -> None:
         job, _ = run("secagg", lost=lambda site, header: site in SITES[:2] and header.kind == "model")
         assert job.run(SITES).model is None
+
+
+@pytest.mark.parametrize("kind", ["he", "secagg"])
+def test_a_site_whose_roster_declares_other_sizes_is_left_out(kind: str, run: Run) -> None:
+    """It would divide the sums by something else than the others, and hold another model."""
+    job, members = run(kind)
+    context = members.contexts[VICTIM]
+    roster = context.site.roster
+    other = tuple(
+        entry.model_copy(update={"nominal_records": {"cardiology": 99}}) if entry.site == "switzerland" else entry
+        for entry in roster.sites
+    )
+    files = replace(context.site, roster=roster.model_copy(update={"sites": other}))
+    protection = site_protection(files, context.envelope, context.job_id, DIMENSION, context.grid)
+    members.contexts[VICTIM] = replace(context, site=files, protection=protection)
+    members.jobs[VICTIM] = SiteJob(members.contexts[VICTIM])
+    others = tuple(site for site in SITES if site != VICTIM)
+    assert [record.contributors for record in job.run(SITES).rounds] == [others] * ROUNDS
