@@ -1,6 +1,8 @@
 """Members that deal or give back false shares, or complain falsely: the round goes on, and the log says who it was."""
 
+from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from itertools import permutations
 
 import numpy as np
@@ -12,7 +14,8 @@ from almoner.protection.boxes import box_key
 from almoner.secagg import dealing, reveal, shamir
 from almoner.secagg.dealing import Dealt, Holding
 from almoner.secagg.offers import Secret, box_address
-from almoner.secagg.session import OFFER_LABEL
+from almoner.secagg.session import CONTRIBUTION_LABEL, OFFER_LABEL, contribution_header
+from almoner.secagg.site import OutsideTheRing
 
 LIAR = "site-2"
 
@@ -170,14 +173,11 @@ def test_a_site_that_disputes_with_more_dealers_than_can_collude_is_named():
 
 
 @pytest.mark.threat("T-38")
-@pytest.mark.parametrize("kind", ["two polynomials", "no elements of the field"])
-def test_a_dealer_whose_shares_do_not_fit_together_is_named_and_ends_the_job(monkeypatch, kind):
+def test_a_dealer_whose_shares_do_not_fit_together_is_named_and_ends_the_job(monkeypatch):
     honest = shamir.share
 
     def misfits(secret, threshold, indices):
         first, second = honest(secret, threshold, indices), honest(secret, threshold, indices)
-        if kind == "no elements of the field":
-            second = dict.fromkeys(indices, b"\xff" * 32)
         return {index: (first if index % 2 else second)[index] for index in indices}
 
     job = Simulation.of("secagg", 4)
@@ -185,6 +185,28 @@ def test_a_dealer_whose_shares_do_not_fit_together_is_named_and_ends_the_job(mon
     job.set_up()
     with pytest.raises(FederationError, match="no secret of site-2; the job ends here; site-2 is to blame"):
         job.round(1)
+
+
+@pytest.mark.threat("T-38")
+@pytest.mark.parametrize("case", ["all", "one, which complains", "one, which gives it back"])
+def test_what_is_no_share_counts_as_none_though_it_was_committed_to(monkeypatch, case):
+    honest = shamir.share
+
+    def no_shares(secret, threshold, indices):
+        shares = honest(secret, threshold, indices)
+        return {**shares, 1: b"\xff" * 32} if case != "all" else dict.fromkeys(indices, b"\xff" * 32)
+
+    job = Simulation.of("secagg", 5)
+    dealing_at_conclude(monkeypatch, job.sites[LIAR], no_shares)
+    job.set_up()
+    if case == "one, which gives it back":
+        holding_instead(job, "site-1", lambda held: {**held, LIAR: Holding((b"\xff" * 32, b"\xff" * 32))})
+    if case != "all":
+        assert job.round(1).named == (LIAR,)
+        assert sums_right(job)
+    else:
+        with pytest.raises(FederationError, match=r"good shares of site-2; the job ends here; site-2 is to blame"):
+            job.round(1)
 
 
 def dealing_at_conclude(patch, side, share):
@@ -223,4 +245,28 @@ def test_a_contribution_that_is_not_signed_is_left_out_and_named():
     total = job.round(1)
     assert total.contributors == ("site-1", "site-2", "site-4", "site-5")
     assert total.named == ("site-3",)
+    assert sums_right(job)
+
+
+@pytest.mark.threat("T-38")
+def test_a_contribution_from_outside_the_ring_is_not_counted():
+    job = running(5)
+    job.server._offers.pop(LIAR)
+    honest_ask = job.ask
+
+    def ask(site, question):
+        if (site, question.task) != (LIAR, "train"):
+            return honest_ask(site, question)
+        with suppress(OutsideTheRing):
+            honest_ask(site, question)
+        agreed, session = job.sites[LIAR]._job
+        ring = job.sites[LIAR]._state.ring
+        header = contribution_header(session.terms)
+        words = bytes(header.payload_bytes - 64)
+        commitment = sha256(words).digest()
+        stated = session.stated(CONTRIBUTION_LABEL, 1, LIAR, ring.digest, commitment)
+        return header.encode() + words + agreed.keys.sign(stated)
+
+    job.ask = ask
+    assert job.round(1).contributors == ("site-1", "site-3", "site-4", "site-5")
     assert sums_right(job)

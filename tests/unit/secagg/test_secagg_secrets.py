@@ -16,6 +16,7 @@ import almoner.secagg
 from almoner.errors import ProtocolError
 from almoner.protection.hidden import Hidden
 from almoner.secagg import reveal
+from almoner.secagg.contribution import make_roll
 from almoner.secagg.offers import announce, make_ring, read_offer, read_ring
 from almoner.secagg.reveal import SLOT_BYTES, judge
 from almoner.secagg.session import OFFER_LABEL
@@ -114,6 +115,22 @@ def test_the_digest_of_a_ring_covers_round_names_and_every_offer():
     assert len(digests) == 5
 
 
+def test_the_digest_of_a_roll_covers_round_ring_names_and_every_entry():
+    server = LyingServer(running(5))
+    whole, part = server.ring(*server.names), server.ring(*server.names[:4])
+    entries = {name: bytes([k]) * 96 for k, name in enumerate(server.names[:4])}
+    renamed = dict(zip(server.names[1:], entries.values(), strict=True))
+    rolls = [
+        make_roll(server.session, whole, entries),
+        make_roll(server.session, part, entries),
+        make_roll(server.session, replace(whole, number=2), entries),
+        make_roll(server.session, whole, renamed),
+        make_roll(server.session, whole, dict(list(entries.items())[:3])),
+        make_roll(server.session, whole, {**entries, "site-1": bytes([9]) * 96}),
+    ]
+    assert len({roll.digest for roll in rolls}) == 6
+
+
 def test_an_announcement_of_too_few_or_cut_short_is_refused():
     server = LyingServer(running(5))
     ring = server.ring(*server.names)
@@ -152,3 +169,19 @@ def test_a_site_reveals_one_secret_of_each_site_of_the_ring_and_nothing_of_other
     said = server.job.sites["site-2"].answer("reveal", 1, ring.sites, chosen)
     kinds = [said[place * SLOT_BYTES] for place in range(6)]
     assert kinds == [1, 1, 1, 1, 2, 0]
+
+
+@pytest.mark.parametrize("kind", [0, 2, 4, 255])
+def test_a_right_share_under_a_wrong_kind_is_blamed(kind):
+    server = LyingServer(running(4))
+    ring = server.ring(*server.names)
+    for name in server.names:
+        server.have_contributed(name, ring)
+    roll = server.roll(ring, *server.names)
+    holdings = server.job.sites["site-2"]._state.holdings
+    slots = {dealer: bytes([1]) + holding.shares[0] for dealer, holding in holdings.items()}
+    assert judge(server.session, ring, roll, {"site-2": slots}).blamed == {}
+    slots["site-3"] = bytes([kind]) + slots["site-3"][1:]
+    judgement = judge(server.session, ring, roll, {"site-2": slots})
+    assert judgement.blamed == {"site-2": "it revealed a false share of site-3"}
+    assert not judgement.shares["site-3"]
