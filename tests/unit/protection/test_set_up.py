@@ -33,6 +33,7 @@ OTHER_TERMS: dict[str, Any] = {
     "job_id": "6a1b1111-0000-4000-8000-000000000001",
     "scheme": "he",
     "sites": (*SITES[:4], "eva"),
+    "declared": (100, 90, 80, 70, 61),
     "num_colluding_sites": 2,
     "min_sites": 4,
     "dimension": 11,
@@ -55,7 +56,7 @@ def test_every_field_has_another_value_above() -> None:
 
 
 def test_digest_is_pinned() -> None:
-    assert TERMS.digest().hex() == "501f5a5f3abd3be8bebbcd3023724cb90be1d3b222d90f30fd84c86980b679c6"
+    assert TERMS.digest().hex() == "7b2bfcc63a440200d5a75b55fc960ca00196ed0f6c7129c3609727bc87485713"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,8 @@ def test_digest_is_pinned() -> None:
         ({"sites": ("ada", "ada", "bob", "cyd", "dan")}, "named twice"),
         ({"num_colluding_sites": 0}, "at least 1"),
         ({"num_colluding_sites": 4}, "cannot withstand"),
+        ({"declared": (100, 90, 80, 70)}, "one positive size"),
+        ({"declared": (100, 90, 80, 70, 0)}, "one positive size"),
         ({"min_sites": 0}, "min_sites 0 of 5 sites"),
         ({"min_sites": 6}, "min_sites 6 of 5 sites"),
         ({"dimension": 0}, "dimension 0"),
