@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 Ask = Callable[[TaskHeader, bytes, tuple[str, ...], int, IsGood], dict[str, Reply]]
 """Sends a task to sites and returns what they answer by site; waits for at least so many good answers."""
-
 T = TypeVar("T")
 
 
@@ -177,11 +176,10 @@ class JobRun:
         need: int | None = None,
         lengths: dict[str, int] | None = None,
     ) -> dict[str, bytes]:
-        """Ask sites for one kind of reply; return the bodies of the good ones in roster order.
+        """Ask as `_ask` does, and demand enough good replies.
 
         Args:
-            need: how many good ones are needed; the job's `min_sites` unless given.
-            lengths: of the replies by site, for the protection's questions.
+            need: how many; the job's `min_sites` unless given.
 
         Raises:
             FederationError: there were fewer.
@@ -196,6 +194,6 @@ class JobRun:
 
     def _report(self, phase: str, number: int, done: int = 0) -> None:
         """Tell how far the job is."""
-        rounds, sites = self.envelope.spec.rounds, self._sites
-        self.tell({"phase": phase, "round": number, "rounds": rounds, "done": done, "sites": list(sites)})
-        logger.info("%s %d of %d: %s", phase, number, rounds, ", ".join(sites))
+        rounds = self.envelope.spec.rounds
+        self.tell({"phase": phase, "round": number, "rounds": rounds, "done": done, "sites": list(self._sites)})
+        logger.info("%s %d of %d: %s", phase, number, rounds, ", ".join(self._sites))
