@@ -8,23 +8,23 @@ Transitions (every other pair of state and question raises `ProtocolError`, and 
     Shared     --conclude-->  Agreed     all digests of members and secrets: signed, and equal to the own
     the last question again, byte for byte: the same answer again; any failure: Ended, nothing is held
 
-*Guarantee*: at a site that concluded, with at most c colluding sites and a server that does what it likes,
-at least max(t, min_sites) members hold the same T, members M, tag key and dealt secret as this site. Any two honest
-sites that concluded hold the same, since 2t > n + c. The keys of every honest member are those that it drew itself.
-What belongs to another job, another transcript, sender or receiver is refused.
+*Guarantee*: with at most c colluding sites and a server that does what it likes, at a site that concluded at least
+max(t, min_sites) members signed that they hold the same T, members M, tag key and dealt secret as this site, and the
+honest ones among them do. Any two honest sites that concluded hold the same, since 2t > n + c. The keys of every
+honest member are those that it drew itself. What belongs to another job, transcript, sender or receiver is refused.
 
 Who learns what from the set-up:
 
 - *The server* learns who is present, public keys, signatures, sealed boxes, and a digest of the tag key and of the
-  dealt secret, from which neither can be guessed. It can end the job at any site at any time; it can leave sites
-  out, and who is left out knows.
-- *A site of M* learns the s_u of every other member of P that boxed it one, hence the tag key and the dealt secret
-  of the whole job. These are secrets towards the server only.
-- *The server with one site of M* therefore knows tag key and dealt secret: tags then prove nothing, and HE hides
-  nothing. It still cannot open a box between two other sites, or sign for one.
+  dealt secret, from which neither can be guessed. It can end the job at any site at any time, and leave sites out.
+- *A site of P* learns the s_u of every site whose confirmation it is shown, hence the tag key and the dealt secret
+  of the whole job, even if it is not among the members in the end. These are secrets towards the server only.
+- *The server with one site of P* therefore knows tag key and dealt secret: tags then prove nothing, and HE hides
+  nothing. A coalition of the server and c sites still cannot open a box between two other sites, or sign for one.
 - A member can make the agreement fail (boxes that do not open, two different s_u). That costs the job, no data.
 
-Keys live in this process's memory alone. A process that starts again holds none and is out of the job.
+Keys live in this process's memory alone. What starts again holds none; that it is not let into the same job once
+more, with new keys, is for the caller to see to (a site's launcher starts no job twice).
 """
 
 from collections.abc import Callable

@@ -33,6 +33,8 @@ _SHARE_LABEL = b"almoner-set-up-share-1"
 _CONFIRM_LABEL = b"almoner-set-up-confirm-1"
 _DEALT_LABEL = b"almoner-set-up-dealt-1"
 _TAG_KEY_LABEL = b"almoner-tag-key-1"
+_TAG_DIGEST_LABEL = b"almoner-tag-key-digest-1"
+_DEALT_DIGEST_LABEL = b"almoner-set-up-dealt-digest-1"
 _SHARED_LABEL = b"almoner-set-up-shared-1"
 _AGREE_LABEL = b"almoner-set-up-agree-1"
 
@@ -172,8 +174,8 @@ def shared_digest(meeting: Meeting, members: tuple[str, ...], tag_key: bytes, de
 
     The dealt secret is hashed with K_tag, so that the digest confirms no guess of it.
     """
-    tag_digest = statement(_TAG_KEY_LABEL, meeting.transcript, 0, "", tag_key)
-    dealt_digest = statement(_DEALT_LABEL, meeting.transcript, 0, "", tag_key, dealt)
+    tag_digest = statement(_TAG_DIGEST_LABEL, meeting.transcript, 0, "", tag_key)
+    dealt_digest = statement(_DEALT_DIGEST_LABEL, meeting.transcript, 0, "", tag_key, dealt)
     return statement(_SHARED_LABEL, meeting.transcript, 0, "", names(members), tag_digest, dealt_digest)
 
 

@@ -24,11 +24,13 @@ class SiteKeys(NamedTuple):
 
     Args:
         members: who answered "conclude", in roster order.
+        agreed: who was asked to conclude, in roster order: the members as the sites know them.
         set_up_messages: of every site that was present, in roster order.
         answers: of the members to "conclude".
     """
 
     members: tuple[str, ...]
+    agreed: tuple[str, ...]
     set_up_messages: dict[str, bytes]
     answers: dict[str, bytes]
 
@@ -64,7 +66,7 @@ def agree_on_keys(
 
     answers = yield _question(terms, "conclude", agreed, dict.fromkeys(agreed, conclude_bytes))
     answers = _enough(terms, answers, "conclude")
-    return SiteKeys(tuple(answers), shown, answers)
+    return SiteKeys(tuple(answers), tuple(agreed), shown, answers)
 
 
 def _question(terms: JobTerms, task: Task, parts: dict[str, bytes], lengths: dict[str, int]) -> Question:

@@ -11,9 +11,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from almoner.errors import ProtocolError
 from almoner.protection.agreement import Agreed, SiteAgreement, SiteKeys, agree_on_keys
+from almoner.protection.meeting import AGREEMENT_BYTES, confirmation_bytes
 from almoner.protection.scheme import Question
-from almoner.protection.set_up import JobTerms
+from almoner.protection.set_up import SET_UP_BYTES, JobTerms
 from almoner.schema.consortium import Roster, RosterEntry
 
 SITES = ("ada", "bob", "cyd", "dan", "eve")
@@ -126,7 +128,7 @@ class Network:
     show: Tamper = honest
     hear: Callable[[Question, str, bytes], bytes] = lambda question, site, said: said
     agreed: dict[str, Agreed] = field(default_factory=dict)
-    errors: dict[str, Exception] = field(default_factory=dict)
+    errors: dict[str, ProtocolError] = field(default_factory=dict)
     asked: list[Question] = field(default_factory=list)
 
     def tell(self, site: str, question: Question, contributors: tuple[str, ...], body: bytes) -> bytes:
@@ -151,7 +153,7 @@ class Network:
                 continue
             try:
                 said = self.hear(question, site, self.tell(site, question, *shown))
-            except Exception as error:  # collected for the test to judge
+            except ProtocolError as error:
                 self.errors[site] = error
                 continue
             if len(said) == question.answer_bytes[site]:
@@ -171,6 +173,20 @@ class Network:
     @property
     def dealt_bytes(self) -> int:
         return next(iter(self.machines.values()))._dealt_bytes
+
+
+def careless_server(sites: tuple[str, ...] = SITES, dealt_bytes: int = 0) -> Generator[Question, Any, SiteKeys]:
+    """Relay whatever sites say, as a server does that is in league with one of them."""
+    shown: dict[str, bytes] = {}
+    parts: dict[str, bytes] = {}
+    for task in ("keys", "confirm", "agree", "conclude"):
+        asked = tuple(parts) or sites
+        lengths = dict.fromkeys(asked, {"keys": SET_UP_BYTES, "agree": AGREEMENT_BYTES}.get(task, len(CONCLUDED)))
+        if task == "confirm":
+            lengths = {site: confirmation_bytes(TERMS, dealt_bytes, site == asked[0]) for site in asked}
+        parts = yield Question(task, 0, tuple(parts), b"".join(parts.values()), asked, 0, lengths)
+        shown = shown or parts
+    return SiteKeys(tuple(parts), shown, parts)
 
 
 def network(sites: tuple[str, ...] = SITES, dealt: bool = False, **changes: Any) -> Network:

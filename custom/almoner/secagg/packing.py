@@ -1,0 +1,112 @@
+"""Integers in machine words that add without a carry: three fields of 21 bits in 64, or one of 32.
+
+A value v in [-L, L] becomes the unsigned v + L ≤ 2L. If n·2L < 2^21, three fields share a word of 64 bits; otherwise
+each value takes a word of 32. With L = 32767, three fit up to n = 32. A sum of n packed vectors is then below the
+modulus of the word in every field, also modulo 2^64 or 2^32 after masks were added and taken off.
+
+Within a block of values, field k of word i holds value k·W + i, where W is the block's number of words: three plain
+vector operations a block. Fields past the end of the vector, and the 64th bit, are zero and stay zero.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from almoner.errors import ProtocolError
+
+Words = npt.NDArray[np.unsignedinteger]
+Int64 = npt.NDArray[np.int64]
+
+FIELD_BITS = 21
+FIELDS = 3
+_FIELD_MASK = np.uint64((1 << FIELD_BITS) - 1)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How one block of values becomes words, for sums of at most `num_addends` vectors within ±`limit`.
+
+    *Guarantee*: no sum of so many vectors wraps or carries from one field into another.
+
+    Raises:
+        ProtocolError: not even a field of 32 bits holds such a sum.
+    """
+
+    num_addends: int
+    limit: int
+
+    def __post_init__(self) -> None:
+        if self.num_addends < 1 or self.limit < 1 or self._largest_sum(self.num_addends) >= 2**32:
+            raise ProtocolError(
+                f"packing: {self.num_addends} values within ±{self.limit} could wrap 32 bits → a coarser grid"
+            )
+
+    @property
+    def fields(self) -> int:
+        """Values of one word."""
+        return FIELDS if self._largest_sum(self.num_addends) < 2**FIELD_BITS else 1
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """Type of a word, little-endian."""
+        return np.dtype("<u8") if self.fields == FIELDS else np.dtype("<u4")
+
+    def num_words(self, num_values: int) -> int:
+        """Return how many words so many values take, in a block as in a whole vector."""
+        return -(-num_values // self.fields)
+
+    def num_bytes(self, dimension: int) -> int:
+        """Return the length of a packed vector."""
+        return self.num_words(dimension) * self.dtype.itemsize
+
+    def words(self, block: slice) -> slice:
+        """Return where the words of a block of values are in the packed vector."""
+        return slice(self.num_words(block.start), self.num_words(block.stop))
+
+    def pack(self, values: Int64) -> Words:
+        """Pack one block.
+
+        Args:
+            values: int64[m], m ≤ BLOCK_VALUES, within ±limit. Not modified.
+        """
+        if self.fields == 1:
+            return (values + self.limit).astype(self.dtype)
+        width = self.num_words(values.size)
+        padded = np.zeros(FIELDS * width, dtype=np.int64)
+        np.add(values, self.limit, out=padded[: values.size])
+        low, middle, high = padded.view(self.dtype).reshape(FIELDS, width)
+        high <<= np.uint64(FIELD_BITS)
+        high |= middle
+        high <<= np.uint64(FIELD_BITS)
+        high |= low
+        return high
+
+    def unpack(self, words: Words, num_values: int, num_addends: int) -> Int64:
+        """Return the sums that one block's words hold, each addend's offset taken off.
+
+        Args:
+            words: the sum of what `pack` returned for `num_addends` vectors.
+            num_values: m of the block.
+            num_addends: how many were added.
+
+        Raises:
+            ProtocolError: no sum of so many vectors gives these words.
+        """
+        if self.fields == 1:
+            sums = words.astype(np.int64)
+        else:
+            shifts = np.arange(FIELDS, dtype=np.uint64)[:, None] * np.uint64(FIELD_BITS)
+            sums = (words >> shifts).view(np.int64).reshape(-1)
+            sums[: -words.size] &= np.int64(_FIELD_MASK)
+        if sums.max() > self._largest_sum(num_addends) or sums.min() < 0 or sums[num_values:].any():
+            raise ProtocolError(
+                "open: the total holds no sum of so many addends: masks are left in it, or it is damaged"
+            )
+        result = sums[:num_values]
+        result -= num_addends * self.limit
+        return result
+
+    def _largest_sum(self, num_addends: int) -> int:
+        """Return the largest value of a field."""
+        return 2 * self.limit * num_addends
