@@ -115,8 +115,7 @@ class BfvRounds(Hidden):
                 fields = split_fields(slots)
                 tags.absorb(fields)
                 sound &= take_fields(self._layout, block, fields, len(contributors), sums)
-        if not (np.array_equal(received, tags.values(self._pads(number, contributors))) and sound):
-            raise ProtocolError("not the sum")
+        _verify(sound, received, tags.values(self._pads(number, contributors)))
         return sums
 
     def _slots(self, values: IntVector, tags: SlotTags, pad: IntVector) -> Iterator[IntVector]:
@@ -140,6 +139,21 @@ class BfvRounds(Hidden):
     def _pads(self, number: int, sites: tuple[str, ...]) -> IntVector:
         """Return the sum of sites' pads in a round."""
         return pads(self._agreed.tag_key, self._agreed.transcript, number, sites)
+
+
+def _verify(sound: bool, received: IntVector, expected: IntVector) -> None:
+    """Check what a total opened to.
+
+    Args:
+        sound: whether fields, count and what lies behind them are such as the named sites' sum has.
+        received: the tags in the total.
+        expected: the tags that it must have.
+
+    Raises:
+        ProtocolError: it is not the sum.
+    """
+    if not (sound and np.array_equal(received, expected)):
+        raise ProtocolError("not the sum")
 
 
 @contextmanager

@@ -10,8 +10,8 @@ Who learns what:
 - *The server, honest or lying, with no site on its side*: who takes part in the job and in each round, when, and
   lengths that depend on public numbers. Nothing of values, sums or key: it chooses neither c1 nor, without being
   caught (2^-87), anything else that is opened. Where it disturbs the noise of totals to see whether they still open,
-  it gets one "no" a site and a job, so at most log2(rounds + 1) bits about key and noise from each site; without the
-  tags two forged totals give it the whole key.
+  it gets one "no" a site and a job: at most log2(rounds + 1) bits about key and noise from each site. Without the tags
+  some twenty forged totals give it the whole key (and two would, if it chose c1 too).
 - *A site of the job*: the sum of each round, exact, and whose values are in it; with its own values the sum of the
   others. It holds the key, so it could read any single message that came its way; only the server gets them.
 - *A coalition of c sites without the server*: the sums, and so the sum of at least two other sites. Sites do not

@@ -41,7 +41,7 @@ class Workspace:
             item.save(self._path)
             return os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
         except (*SEAL_ERRORS, OSError) as error:
-            raise ProtocolError("SEAL cannot write to a file in memory: free some memory") from error
+            raise ProtocolError("SEAL cannot write its file: free some memory or space") from error
         finally:
             os.ftruncate(self._descriptor, 0)
 
@@ -62,7 +62,7 @@ class Workspace:
         except SEAL_ERRORS as error:
             raise ProtocolError(f"{where}: SEAL refuses it ({error}): send it again") from error
         except OSError as error:
-            raise ProtocolError(f"{where}: cannot be written to a file in memory: free some memory") from error
+            raise ProtocolError(f"{where}: cannot be written for SEAL: free some memory or space") from error
         finally:
             os.ftruncate(self._descriptor, 0)
         return item

@@ -9,7 +9,6 @@ from nvflare.lighter.constants import CtxKey, ParticipantType
 from nvflare.lighter.entity import Participant, Project
 from nvflare.lighter.spec import Builder, ProvisionContext
 
-from almoner.encryption.bfv_key import BfvKey
 from almoner.errors import ProvisioningError
 from almoner.provision import kit_files, names
 from almoner.provision.manifest import sign_kit
@@ -37,11 +36,10 @@ def _write_yaml(path: Path, document: Model) -> None:
 
 
 class HardenedKitBuilder(Builder):  # type: ignore[misc]
-    """Replaces FLARE's `local/` defaults by ours, and adds policy, site config, roster and HE key."""
+    """Replaces FLARE's `local/` defaults by ours, and adds policy, site config and roster."""
 
     def __init__(self, declarations: Declarations) -> None:
         self._declarations = declarations
-        self._he_key = BfvKey.generate()
 
     def build(self, project: Project, ctx: ProvisionContext) -> None:
         """Write the files of every kit; runs after FLARE's certificates are there."""
@@ -78,7 +76,6 @@ class HardenedKitBuilder(Builder):  # type: ignore[misc]
         _write_yaml(local / names.POLICY_FILE, self._declarations.policies[participant.name])
         _write_yaml(local / names.FLOOR_FILE, self._declarations.floor)
         _write_yaml(local / names.SITE_FILE, self._declarations.sites[participant.name])
-        (startup / names.HE_KEY_FILE).write_bytes(self._he_key.to_bytes())
 
 
 class KitSignatureBuilder(Builder):  # type: ignore[misc]

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from almoner.encryption.bfv_key import BfvKey
+from almoner.encryption.bfv_key import KEY_BYTES, BfvKey
 from almoner.encryption.bfv_parameters import parameters_id
 from almoner.errors import ProtocolError
 
@@ -17,14 +17,14 @@ def test_round_trip_and_fresh_keys_differ():
 
 def test_form_is_pinned():
     data = BfvKey.generate().to_bytes()
-    assert data[:24] == b"ALMKBFV\x01" + parameters_id()
-    assert len(data) == 24 + 4096 * 8
+    assert data[:24] == b"ALMKBFV\x02" + parameters_id()
+    assert len(data) == KEY_BYTES == 24 + 4096 * 8
 
 
 def test_printing_and_pickling_do_not_give_it_away():
     key = BfvKey.generate()
-    assert repr(key) == str(key) == f"{key}" == "BfvKey(hidden)"
-    with pytest.raises(TypeError, match="not pickled"):
+    assert repr(key) == str(key) == f"{key}" == "<BfvKey>"
+    with pytest.raises(TypeError, match="not copied or pickled"):
         pickle.dumps(key)
 
 

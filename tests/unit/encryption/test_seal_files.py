@@ -1,13 +1,12 @@
-"""SEAL's files are private and gone at once; what SEAL parses is constant but for coefficients and seed."""
+"""SEAL's file is private and emptied at once; what SEAL parses is constant but for coefficients and seed."""
 
-import shutil
+import os
 import stat
 from pathlib import Path
 
 import pytest
 import tenseal.sealapi as seal
 
-from almoner.encryption import seal_files
 from almoner.encryption.bfv_parameters import context
 from almoner.encryption.seal_files import Workspace
 from almoner.encryption.seal_frames import Frame, frames
@@ -34,59 +33,61 @@ class Spy:
             raise self.error
 
 
-def test_folder_is_private_and_files_are_gone_at_once():
+def names_of(descriptor_path: Path) -> str:
+    return str(descriptor_path.readlink())
+
+
+def test_the_file_has_no_name_and_is_empty_after_each_use():
     saved, loaded = Spy(), Spy()
     with Workspace() as work:
         assert work.save(saved) == b"content"
-        assert not saved.path.exists()
+        assert saved.path.read_bytes() == b""
         work.load(loaded, b"secret", "it")
-        assert (loaded.content, loaded.folder_mode) == (b"secret", 0o700)
-        assert list(loaded.path.parent.iterdir()) == []
-    assert not loaded.path.parent.exists()
-    with Workspace() as work:
-        work.save(saved)
-    assert saved.path.parent != loaded.path.parent
-    assert saved.path.name != loaded.path.name
+        assert (loaded.content, saved.path.read_bytes()) == (b"secret", b"")
+        # "(deleted)": no folder of the system lists it, so nothing is left of it when the process is killed.
+        assert names_of(loaded.path) == "/memfd:seal (deleted)"
+    assert not saved.path.exists() or "memfd:seal" not in names_of(saved.path)
+
+
+def test_two_workspaces_do_not_share():
+    first, second = Spy(), Spy()
+    with Workspace() as one, Workspace() as other:
+        one.save(first)
+        other.save(second)
+        assert first.path != second.path
 
 
 @pytest.mark.parametrize("error", [RuntimeError("I/O error"), ValueError("bad"), OSError("disk full")])
-def test_errors_are_wrapped_and_leave_no_file(error):
+def test_errors_are_wrapped_and_leave_nothing(error):
     spy = Spy(error)
     with Workspace() as work:
-        with pytest.raises(ProtocolError, match="free some space"):
+        with pytest.raises(ProtocolError, match="free some memory"):
             work.save(spy)
-        assert not spy.path.exists()
+        assert spy.path.read_bytes() == b""
         with pytest.raises(ProtocolError, match="the thing: "):
             work.load(spy, b"x", "the thing")
-        assert not spy.path.exists()
+        assert spy.path.read_bytes() == b""
 
 
-def test_other_errors_pass_but_leave_no_file():
+def test_other_errors_pass_but_leave_nothing():
     spy = Spy(KeyError("a defect"))
-    with Workspace() as work, pytest.raises(KeyError):
-        work.load(spy, b"x", "it")
-    assert not spy.path.parent.exists()
-
-
-def test_a_vanished_folder_is_a_protocol_error():
-    key = seal.KeyGenerator(context()).secret_key()
     with Workspace() as work:
-        spy = Spy()
-        work.save(spy)
-        shutil.rmtree(spy.path.parent)
-        with pytest.raises(ProtocolError, match="SEAL cannot write"):
-            work.save(key)
-        with pytest.raises(ProtocolError, match="cannot be written"):
-            work.load(seal.SecretKey(), b"x", "key")
+        with pytest.raises(KeyError):
+            work.load(spy, b"x", "it")
+        assert spy.path.read_bytes() == b""
 
 
-def test_falls_back_to_the_temporary_folder(monkeypatch, tmp_path):
-    monkeypatch.setattr(seal_files, "_MEMORY_FOLDER", tmp_path / "missing")
+def test_without_files_in_memory_a_private_folder_does(monkeypatch, tmp_path):
+    monkeypatch.delattr(os, "memfd_create")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    spy = Spy()
+    key, spy = seal.KeyGenerator(context()).secret_key(), Spy()
     with Workspace() as work:
-        work.save(spy)
+        saved = work.save(key)
+        work.load(seal.SecretKey(), saved, "key")
+        work.load(spy, b"secret", "it")
         assert spy.path.parent.parent == tmp_path
+        assert (spy.folder_mode, stat.S_IMODE(spy.path.stat().st_mode)) == (0o700, 0o600)
+        assert spy.path.read_bytes() == b""
     assert list(tmp_path.iterdir()) == []
 
 

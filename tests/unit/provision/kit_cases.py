@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 FILES = {
     "startup/client.crt": b"certificate",
     "startup/client.key": b"private key",
-    "startup/almoner_he.key": b"another private key",
+    "startup/another.key": b"another private key",
     "startup/start.sh": b"#!/bin/sh\n",
     "local/resources.json": b"{}\n",
     "local/privacy.json": b'{"scopes": []}\n',

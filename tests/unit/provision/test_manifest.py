@@ -16,7 +16,7 @@ from almoner.provision.names import MANIFEST_FILE, MANIFEST_SIGNATURE_FILE
 from almoner.schema.base import canonical_json
 
 SIGNED = (
-    "local/almoner_policy.yaml", "local/privacy.json", "local/resources.json", "startup/almoner_he.key",
+    "local/almoner_policy.yaml", "local/privacy.json", "local/resources.json", "startup/another.key",
     "startup/client.crt", "startup/client.key", "startup/start.sh",
 )  # fmt: skip
 MANIFEST, SIGNATURE = f"startup/{MANIFEST_FILE}", f"startup/{MANIFEST_SIGNATURE_FILE}"
@@ -145,7 +145,7 @@ def test_links_that_lead_nowhere_and_pipes_are_found(kit: Path) -> None:
     assert "local/pipe: not a regular file" in refused(kit)
 
 
-@pytest.mark.parametrize("name", ["startup/client.key", "startup/almoner_he.key"])
+@pytest.mark.parametrize("name", ["startup/client.key", "startup/another.key"])
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o610, 0o660, 0o644, 0o777])
 def test_private_keys_that_others_can_read_are_named(kit: Path, name: str, mode: int) -> None:
     (kit / name).chmod(mode)
