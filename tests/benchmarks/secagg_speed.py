@@ -1,0 +1,132 @@
+"""Secret sharing beside Flower's SecAgg+ (flwr 1.42.0), and its masks beside what AES and addition alone take.
+
+- `mask_vs_limit`: adding a client's ten masks (n=10) over a bare loop of AES-CTR and addition on as many bytes; the
+  loop takes the fastest of a few block sizes.
+- `client_speedup_vs_flower`, `server_speedup_vs_flower`: all that a client, and the server, compute in a round of a
+  million parameters. See README.md for what is in it.
+- `upload_vs_float32`: bytes of a masked vector with its tag and signature over those of the update in float32.
+"""
+
+import secrets
+from collections import defaultdict
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from tests.benchmarks.one_core import median, on_one_core, ratio, timed
+from tests.benchmarks.peers import Peer
+from tests.benchmarks.protection_job import Costs, ProtectedJob, make_update
+
+from almoner.protection.parties import Parties
+from almoner.protection.scheme import VALUE_BOUND
+from almoner.protection.stream import KEY_BYTES
+from almoner.secagg.masking import Mask, Masker
+from almoner.secagg.packing import Packing
+
+DIMENSION = 1_000_000
+SITES = (10, 50)
+DROPS = (0, 2)
+ROUNDS = {10: 9, 50: 5}
+MASK_ROUNDS = 15
+LIMIT_BLOCKS = (4096, 8192, 16384, 32768)
+CLIENT_CALLS = ("quantise", "begin", "protect", "acknowledge", "reveal", "open")
+Words = npt.NDArray[np.uint64]
+
+
+def bare_loop(words: Words, keys: list[bytes], block_words: int) -> None:
+    """Add AES-256-CTR streams to words, block by block, and do nothing else."""
+    streams = [Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor() for key in keys]
+    zeros, block = np.zeros(8 * block_words, dtype=np.uint8), np.empty(block_words, dtype=np.uint64)
+    data = block.view(np.uint8)
+    for start in range(0, words.size, block_words):
+        part = words[start : start + block_words]
+        for stream in streams:
+            stream.update_into(zeros[: 8 * part.size], data)
+            np.add(part, block[: part.size], out=part)
+
+
+def our_masks(words: Words, keys: list[bytes]) -> None:
+    """Add masks as a site does, half of them with a minus."""
+    masks = [Mask(key, bytes(32), 1, 1 if index % 2 else -1) for index, key in enumerate(keys)]
+    Masker(masks, words.dtype).apply(words)
+
+
+def mask_vs_limit(dimension: int) -> dict[str, float]:
+    """Return our masking time over the bare loop's, and both."""
+    words: Words = np.zeros(Packing(10, VALUE_BOUND).num_words(dimension), dtype=np.uint64)
+    keys = [secrets.token_bytes(KEY_BYTES) for _ in range(10)]
+    ours: list[float] = []
+    bare: dict[int, list[float]] = defaultdict(list)
+    for _ in range(MASK_ROUNDS):
+        ours.append(timed(lambda: our_masks(words, keys))[1])
+        for block in LIMIT_BLOCKS:
+            bare[block].append(timed(lambda block=block: bare_loop(words, keys, block))[1])
+    own, limit = median(ours), min(map(median, bare.values()))
+    return {"mask_vs_limit": round(own / limit, 3), "mask_s": own, "mask_limit_s": limit}
+
+
+def _client(costs: Costs) -> list[float]:
+    """Return the seconds of a round of as many sites as sent a vector, all their calls added."""
+    return [sum(parts) for parts in zip(*(costs.sites[call] for call in CLIENT_CALLS), strict=False)]
+
+
+def compare(num_sites: int) -> dict[int, dict[str, object]]:
+    """Return the figures by number of drops; both sides run round by round in turn, the first ones are warm-ups."""
+    threshold = Parties(num_sites, 1).threshold
+    job = ProtectedJob("secagg", num_sites, DIMENSION)
+    updates = {name: make_update(DIMENSION, seed) for seed, name in enumerate(job.names)}
+    figures: dict[int, dict[str, object]] = {}
+    with Peer("flower_peer.py", DIMENSION, num_sites, threshold) as flower:
+        for drops in DROPS:
+            job.round(updates, job.names[:drops])
+            flower.ask(drops=drops)
+            ours, theirs = [], []
+            for _ in range(ROUNDS[num_sites]):
+                ours.append(job.round(updates, job.names[:drops]))
+                theirs.append(flower.ask(drops=drops))
+            figures[drops] = _figures(ours, theirs)
+    figures[0]["upload_vs_float32"] = round(job.message_bytes / (4 * DIMENSION), 4)
+    figures[0]["upload_vs_float32_flower"] = round(theirs[0]["upload_bytes"] / (4 * DIMENSION), 2)
+    figures[0]["set_up_client_s"] = median(map(sum, zip(*job.set_up_costs.sites.values(), strict=True)))
+    figures[0]["set_up_server_s"] = round(sum(job.set_up_costs.server), 6)
+    return figures
+
+
+def _figures(ours: list[Costs], theirs: list[dict[str, dict[str, float]]]) -> dict[str, object]:
+    """Return ratios and seconds of one number of drops."""
+    client = median(spent for costs in ours for spent in _client(costs))
+    server = median(sum(costs.server) for costs in ours)
+    client_flower = median(sum(answer["client"].values()) for answer in theirs)
+    server_flower = median(sum(answer["server"].values()) for answer in theirs)
+    return {
+        "client_speedup_vs_flower": ratio(client, client_flower),
+        "server_speedup_vs_flower": ratio(server, server_flower),
+        "client_s": client,
+        "client_s_flower": client_flower,
+        "server_s": server,
+        "server_s_flower": server_flower,
+        "client_calls_s": {
+            call: median(spent for costs in ours for spent in costs.sites[call]) for call in CLIENT_CALLS
+        },
+        "client_stages_s_flower": {
+            stage: median(answer["client"][stage] for answer in theirs) for stage in theirs[0]["client"]
+        },
+    }
+
+
+def measure() -> dict[str, object]:
+    """Measure all; figures by name, and under each name by n and drops, or by dimension."""
+    figures: dict[str, dict[str, object]] = defaultdict(dict)
+    for dimension in (DIMENSION, 10 * DIMENSION):
+        for name, value in mask_vs_limit(dimension).items():
+            figures[name][f"d{dimension // 1_000_000}M"] = value
+    for num_sites in SITES:
+        for drops, found in compare(num_sites).items():
+            for name, value in found.items():
+                figures[name][f"n{num_sites}_drops{drops}"] = value
+    return dict(figures)
+
+
+def run() -> dict[str, object]:
+    """Measure in a process of its own."""
+    return on_one_core(__name__)
