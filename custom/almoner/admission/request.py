@@ -86,6 +86,7 @@ class SiteView:
         history: what the ledger tells of earlier jobs.
         approval: what the data officer said about this job; None if nothing.
         account: that of the job's data set, as the ledger has it.
+        keys_at_site: whether every site of the roster made its own key, so that no operator ever held it.
         commitments: to each data set of the site, "" where the file was touched since; no file is opened for it.
     """
 
@@ -100,3 +101,4 @@ class SiteView:
     history: History = field(default_factory=History)
     approval: ApprovalState | None = None
     commitments: Mapping[str, str] = field(default_factory=dict)
+    keys_at_site: bool = False

@@ -1,6 +1,8 @@
 """Rules about one job's privacy: unit, δ, ε, noise, sampling, length, company, protection."""
 
 from almoner.admission.rule import UNSET, Question, Verdict, broken, holds, listed
+from almoner.errors import ProtocolError
+from almoner.protection.parties import Parties
 from almoner.schema.decision import show_epsilon
 
 
@@ -82,9 +84,34 @@ def protection(asked: Question) -> Verdict:
     return broken(f"{kind} is not in {listed(accepted)}", "set aggregation.kind")
 
 
+def parties(asked: Question) -> Verdict:
+    """The job must have enough sites for those that may collude: two honest ones in every sum, whoever drops out."""
+    spec, sites = asked.spec, len(asked.request.envelope.sites)
+    colluding = spec.num_colluding_sites
+    if not colluding:
+        return Verdict("unset", "the server sees every update")
+    try:
+        threshold = Parties(sites, colluding).threshold
+    except ProtocolError as error:
+        finding, _, remedy = str(error).partition(" → ")
+        return broken(finding, remedy)
+    found = f"{sites} sites, {colluding} may collude: the threshold is {threshold}"
+    return holds(f"{found}, min_sites {spec.min_sites}; {max(threshold, spec.min_sites)} must set the job up")
+
+
+def colluding(asked: Question) -> Verdict:
+    """The protection must withstand as many sites at the server's side as the policy demands."""
+    colluding, least = asked.spec.num_colluding_sites, asked.site.policy.require.min_colluding_sites
+    if least is None:
+        return UNSET
+    found = f"{asked.spec.aggregation.kind} withstands {colluding} colluding sites, at least {least} are demanded"
+    return holds(found) if colluding >= least else broken(found, "raise aggregation.num_colluding_sites")
+
+
 def trust_model(asked: Question) -> Verdict:
     """The job may not ask the site to trust the server more than the policy does."""
-    model, accepted = asked.spec.trust_model, asked.site.policy.require.trust_models
+    model = asked.spec.trust_model(asked.site.keys_at_site)
+    accepted = asked.site.policy.require.trust_models
     if accepted is None:
         return UNSET
     found = f"{asked.spec.aggregation.kind} takes a {model}; accepted are {listed(accepted)}"

@@ -17,9 +17,10 @@ from nvflare.widgets.info_collector import GroupInfoCollector, InfoCollector
 from almoner.errors import AlmonerError, FederationError
 from almoner.flare.answers import Answers
 from almoner.flare.held_heads import HEADS_FILE, ServerHeads
-from almoner.flare.job_context import read_envelope, server_scheme
+from almoner.flare.job_context import read_envelope
 from almoner.flare.job_result import write_result
 from almoner.flare.job_run import JobRun
+from almoner.flare.protections import server_protection
 from almoner.flare.wire import PAYLOAD_KEY, Reply, TaskHeader, encode_task
 from almoner.provision import names
 from almoner.schema.consortium import Roster
@@ -83,11 +84,10 @@ class AlmonerController(Controller):  # type: ignore[misc]
             return self._ask(header, body, sites, min_sites, abort_signal, fl_ctx)
 
         try:
-            dimension = workload(self._envelope.spec.workload).dimension
-            scheme = server_scheme(self._envelope, dimension)
-            job = JobRun(
-                self._envelope, str(fl_ctx.get_job_id()), scheme, dimension, ask, self._keep_progress, self._heads
-            )
+            envelope, job_id = self._envelope, str(fl_ctx.get_job_id())
+            dimension = workload(envelope.spec.workload).dimension
+            protection = server_protection(envelope, job_id, self._heads.roster, dimension)
+            job = JobRun(envelope, job_id, protection, dimension, ask, self._keep_progress, self._heads)
             running = tuple(client.name for client in fl_ctx.get_engine().get_clients())
             write_result(self._run_folder, job.run(running))
         except AlmonerError as error:

@@ -19,7 +19,7 @@ from almoner.flare.executor import REFUSED
 from almoner.flare.head_statements import introduction_bytes, result_occasion, sign_head
 from almoner.flare.job_context import JobContext, job_context
 from almoner.flare.sealed import Sealed, SealedResult, reply_shareable, unseal
-from almoner.flare.wire import REFUSAL, Reply, ReplyKind, encode_reply
+from almoner.flare.wire import REFUSAL, REPLY_TO, Reply, ReplyKind, encode_reply
 from almoner.privacy.heads import HEAD_BYTES
 from almoner.protection.signing import SIGNATURE_BYTES
 from almoner.release.accuracy import RELEASE_BYTES
@@ -69,24 +69,34 @@ def check_budget(sealed: Sealed, context: JobContext) -> Sealed:
 
 
 def put_on_protection(sealed: Sealed, context: JobContext) -> Sealed:
-    """Protect an update as the JobSpec says; other kinds are ready as they are."""
+    """Protect an update as the JobSpec says; other kinds are ready as they are.
+
+    Raises:
+        PolicyViolation: the result did not pass the budget filter, or is no vector.
+        ProtocolError: the round was not begun, or its update has left with other values.
+    """
     if not sealed.committed:
         raise PolicyViolation("a result that did not pass the budget filter")
     if sealed.kind is not ReplyKind.UPDATE:
         return sealed
     if not isinstance(sealed.body, np.ndarray):
         raise PolicyViolation("an update that is no integer vector")
-    return replace(sealed, body=context.scheme.protect(sealed.body))
+    return replace(sealed, body=context.protection.protect(sealed.round, sealed.body))
+
+
+_QUESTION_OF = {kind: task for task, kind in REPLY_TO.items()}
 
 
 def expected_body_bytes(kind: ReplyKind, context: JobContext) -> int:
     """Return the one length that a kind of reply has in this job: the egress policy's shape."""
+    if kind in _QUESTION_OF:
+        has_head = kind is ReplyKind.UPDATE
+        return context.protection.answer_bytes(_QUESTION_OF[kind]) + HEAD_BYTES * has_head
     return {
         ReplyKind.REFUSAL: 0,
         ReplyKind.SETUP: introduction_bytes(len(context.envelope.sites)),
         ReplyKind.HEAD: HEAD_BYTES,
         ReplyKind.COSIGNATURE: SIGNATURE_BYTES,
-        ReplyKind.UPDATE: context.scheme.message_bytes + HEAD_BYTES,
         ReplyKind.RELEASE: RELEASE_BYTES + HEAD_BYTES,
         ReplyKind.MODEL: 8 * context.workload.dimension,
     }[kind]
@@ -113,7 +123,7 @@ class BudgetFilter(Filter):  # type: ignore[misc]
 
 
 class ProtectionFilter(Filter):  # type: ignore[misc]
-    """Encrypts (or encodes) the update."""
+    """Masks, encrypts or encodes the update."""
 
     def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
         """Put the job's protection on an update."""

@@ -9,13 +9,11 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 
 from almoner.admission.grid import job_grid as admission_grid
-from almoner.encryption.bfv import BfvScheme
-from almoner.encryption.bfv_key import BfvKey
-from almoner.encryption.plain import PlainScheme
-from almoner.encryption.scheme import ProtectionScheme
 from almoner.errors import ProtocolError
+from almoner.flare.protections import declared_sizes, site_protection
 from almoner.flare.site_files import SiteFiles, load_site_files
 from almoner.privacy.plan import JobPlan
+from almoner.protection.scheme import SiteProtection
 from almoner.provision import names
 from almoner.schema.base import digest
 from almoner.schema.documents import load_document
@@ -37,7 +35,8 @@ class JobContext:
         plan: what the ledger has reserved for the job, noise included; nothing is calibrated anew.
         nominal_records: declared public size of the data set at each site of the job, in roster order.
         grid: the integer grid that all sites of the job share.
-        scheme: the protection that the JobSpec names, with this site's key where it has one.
+        protection: this site's side of the protection that the JobSpec names. The one thing here that changes: its
+            keys and what it has answered live in it alone, never in a file.
     """
 
     job_id: str
@@ -48,7 +47,7 @@ class JobContext:
     workload: Workload
     nominal_records: dict[str, int]
     grid: UpdateGrid
-    scheme: ProtectionScheme = field(repr=False)
+    protection: SiteProtection = field(repr=False)
 
     @property
     def dataset(self) -> DatasetConfig:
@@ -86,7 +85,8 @@ def _load(workspace: Workspace, job_id: str) -> JobContext:
     task = _verified_workload(envelope.spec.workload)
     with site.ledger() as ledger:
         plan = JobPlan.of_steps(ledger.reserved_steps(job_id))
-    sizes = _sizes(site, envelope)
+    sizes = declared_sizes(site.roster, envelope)
+    grid = job_grid(envelope, plan, max(sizes.values()), task.dimension)
     return JobContext(
         job_id=job_id,
         site=site,
@@ -95,8 +95,8 @@ def _load(workspace: Workspace, job_id: str) -> JobContext:
         plan=plan,
         workload=task,
         nominal_records=sizes,
-        grid=job_grid(envelope, plan, max(sizes.values()), task.dimension),
-        scheme=_site_scheme(site, envelope, task.dimension),
+        grid=grid,
+        protection=site_protection(site, envelope, job_id, task.dimension, grid),
     )
 
 
@@ -111,28 +111,3 @@ def _verified_workload(name: str) -> Workload:
 def job_grid(envelope: JobEnvelope, plan: JobPlan, max_nominal_records: int, dimension: int) -> UpdateGrid:
     """Return the job's integer grid, from public numbers alone."""
     return admission_grid(envelope.spec, plan.noise_multiplier, max_nominal_records, dimension)
-
-
-def _sizes(site: SiteFiles, envelope: JobEnvelope) -> dict[str, int]:
-    """Return the declared sizes of the job's data set at its sites, in roster order."""
-    sizes = {
-        entry.site: entry.nominal_records[envelope.spec.dataset]
-        for entry in site.roster.sites
-        if entry.site in envelope.sites and envelope.spec.dataset in entry.nominal_records
-    }
-    if missing := set(envelope.sites) - set(sizes):
-        raise ProtocolError(f"the roster has no size of {envelope.spec.dataset} at {', '.join(sorted(missing))}")
-    return sizes
-
-
-def _site_scheme(site: SiteFiles, envelope: JobEnvelope, dimension: int) -> ProtectionScheme:
-    """Return a site's side of the protection."""
-    if envelope.spec.aggregation.kind == "he":
-        key = BfvKey.from_bytes((site.kit / "startup" / names.HE_KEY_FILE).read_bytes())
-        return BfvScheme.for_site(dimension, key)
-    return PlainScheme(dimension)
-
-
-def server_scheme(envelope: JobEnvelope, dimension: int) -> ProtectionScheme:
-    """Return the server's side of the protection: it adds, and holds no key."""
-    return BfvScheme.for_server(dimension) if envelope.spec.aggregation.kind == "he" else PlainScheme(dimension)

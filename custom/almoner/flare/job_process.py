@@ -7,14 +7,13 @@ from nvflare.fuel.f3.mpm import MainProcessMonitor
 from nvflare.private.fed.app.client import worker_process
 from nvflare.private.fed.app.server import runner_process
 
-from almoner.encryption import bfv
 from almoner.flare import controller, executor, filters, gate, internal_socket, server_gate
 from almoner.workloads import heart_disease
 
 SHUTDOWN_GRACE_SECONDS = 0.2
 """How long FLARE lets pending activities finish at a job process's end; by then the job has ended in order."""
 
-_PRELOADED = (bfv, controller, executor, filters, heart_disease)
+_PRELOADED = (controller, executor, filters, heart_disease)
 """What jobs need; imported here, before the fork."""
 
 

@@ -8,16 +8,35 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from almoner.errors import FederationError, ProtocolError
+from almoner.protection.scheme import RoundTotal
 
 RESULT_FILE = "almoner_result.json"
 
 
 class RoundRecord(BaseModel):
-    """One round: whose updates are in its total."""
+    """One round: whose updates are in its total.
+
+    Args:
+        commitments_root: Merkle root of the contributors' signed commitments to what they sent, hexadecimal, which
+            they checked before they took the sum; "" where the protection has none.
+        named: sites that broke the protocol in a way that the server can tell; the server's log says how.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     round: int
     contributors: tuple[str, ...]
+    commitments_root: str = ""
+    named: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(number: int, total: RoundTotal) -> "RoundRecord":
+        """Return the record of a round that came to its total."""
+        return RoundRecord(
+            round=number,
+            contributors=total.contributors,
+            commitments_root=total.commitments_root,
+            named=total.named,
+        )
 
 
 class JobResult(BaseModel):

@@ -11,12 +11,12 @@ import time
 from typing import Any
 
 from almoner import __version__
+from almoner.flare.wire import TASKS
 from almoner.provision import names
 from almoner.schema.base import canonical_json
 from almoner.schema.job import JobEnvelope, JobSpec
 
 APP = "app"
-TASKS = ("setup", "heads", "cosign", "train", "release", "model")
 TASK_REQUEST_INTERVAL_SECONDS = 0.05
 """How soon a site asks for its next task; FLARE's default of 2 s is most of a small round."""
 

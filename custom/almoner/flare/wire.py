@@ -6,17 +6,20 @@ reply but its body can depend on data.
 
 Replies: SETUP (the site's signed consent, and the ledger heads that it holds of others), HEAD (its own signed
 ledger head), COSIGNATURE (over the heads of all), UPDATE (the protected update of a round), RELEASE (the noised
-accuracy histogram), MODEL (the final weights), REFUSAL (always empty: the one answer to every failure).
+accuracy histogram), MODEL (the final weights), REFUSAL (always empty: the one answer to every failure). What the
+protection itself says touches no data: KEYS, CONFIRMATION, AGREEMENT and CONCLUSION at its set-up, ACKNOWLEDGEMENT
+and SHARES (of masks) in a round.
 """
 
 import json
 import struct
 from enum import IntEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints, ValidationError
 
 from almoner.errors import ProtocolError
+from almoner.protection.scheme import Task
 from almoner.schema.base import Model, Name, canonical_json
 
 PAYLOAD_KEY = "almoner"
@@ -27,7 +30,21 @@ _TASK_HEADER = struct.Struct("<4sI")
 _MAGIC = b"ALM1"
 _MAX_TASK_HEADER_BYTES = 1_000_000
 
-TaskKind = Literal["setup", "heads", "cosign", "train", "release", "model"]
+TaskKind = Literal[
+    "setup",
+    "heads",
+    "cosign",
+    "keys",
+    "confirm",
+    "agree",
+    "conclude",
+    "train",
+    "acknowledge",
+    "reveal",
+    "release",
+    "model",
+]
+TASKS: tuple[TaskKind, ...] = get_args(TaskKind)
 
 
 class ReplyKind(IntEnum):
@@ -40,6 +57,24 @@ class ReplyKind(IntEnum):
     MODEL = 4
     HEAD = 5
     COSIGNATURE = 6
+    KEYS = 7
+    CONFIRMATION = 8
+    AGREEMENT = 9
+    CONCLUSION = 10
+    ACKNOWLEDGEMENT = 11
+    SHARES = 12
+
+
+REPLY_TO: dict[Task, ReplyKind] = {
+    "keys": ReplyKind.KEYS,
+    "confirm": ReplyKind.CONFIRMATION,
+    "agree": ReplyKind.AGREEMENT,
+    "conclude": ReplyKind.CONCLUSION,
+    "train": ReplyKind.UPDATE,
+    "acknowledge": ReplyKind.ACKNOWLEDGEMENT,
+    "reveal": ReplyKind.SHARES,
+}
+"""The protection's questions → what answers them."""
 
 
 class TaskHeader(Model):
@@ -47,14 +82,17 @@ class TaskHeader(Model):
 
     Args:
         round: 1-based round of a "train" task; rounds + 1 afterwards, 0 at set-up.
-        contributors: whose updates are in the body's total (whose parts the body is made of, at set-up), in roster
-            order; empty if there is no body.
+        contributors: whose updates are in the total that the body begins with; at set-up, and in "acknowledge" and
+            "reveal", whose parts the body is made of. In roster order; empty if there is no body.
+        ring: the sites whose offers the body of a "train" task announces after the total, in roster order; empty
+            where the protection has none.
         consents: each site's signed consent, hexadecimal; in the "model" task alone.
     """
 
     kind: TaskKind
     round: Annotated[int, Field(ge=0, le=100_000)]
     contributors: tuple[Name, ...]
+    ring: tuple[Name, ...]
     consents: dict[Name, Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})*$")]]
 
 

@@ -7,12 +7,16 @@ from pydantic import Field, StringConstraints, model_validator
 from almoner.schema.base import Delta, Document, Epsilon, Model, Name, NeighboringRelation, PlainText, Probability
 
 ReleaseKind = Literal["accuracy"]
-TrustModel = Literal["trusted_server", "semi_honest_server"]
-"""What a protection asks one to believe: that the server may see each noised update, or that it follows the
-protocol and colludes with no site."""
+TrustModel = Literal["trusted_server", "semi_honest_server", "active_server"]
+"""What a protection asks one to believe of the server: that it may see each noised update; that it follows the
+protocol, and the operator uses no key that he made; or nothing, up to `num_colluding_sites` sites at its side."""
 
-TRUST_MODELS: dict[str, TrustModel] = {"plain": "trusted_server", "he": "semi_honest_server"}
-"""Kind of aggregation → what it asks one to believe."""
+TRUST_MODELS: dict[str, TrustModel] = {
+    "plain": "trusted_server",
+    "he": "semi_honest_server",
+    "secagg": "semi_honest_server",
+}
+"""Kind of aggregation → what it asks one to believe, where an operator made the sites' keys."""
 
 MAX_ROUNDS = 10_000
 MIN_TARGET_EPSILON = 0.01
@@ -64,7 +68,19 @@ class HeAggregation(Model):
     num_colluding_sites: Annotated[int, Field(ge=1, le=50)]
 
 
-AggregationSpec = Annotated[PlainAggregation | HeAggregation, Field(discriminator="kind")]
+class SecaggAggregation(Model):
+    """Sites send masked updates; masks cancel in the sum, and are rebuilt from shares where sites drop out.
+
+    Args:
+        num_colluding_sites: sites that may give the server all that they know, c: it then learns the sum of at
+            least two others, and no less. The larger c is, the more sites a round needs.
+    """
+
+    kind: Literal["secagg"]
+    num_colluding_sites: Annotated[int, Field(ge=1, le=50)]
+
+
+AggregationSpec = Annotated[PlainAggregation | HeAggregation | SecaggAggregation, Field(discriminator="kind")]
 
 
 class AccuracyRelease(Model):
@@ -96,9 +112,18 @@ class JobSpec(Document):
         return self.rounds * self.training.local_steps
 
     @property
-    def trust_model(self) -> TrustModel:
-        """What the job's protection asks its sites to believe about the server."""
-        return TRUST_MODELS[self.aggregation.kind]
+    def num_colluding_sites(self) -> int:
+        """Sites that the protection withstands at the server's side; 0 where it sees every update anyway."""
+        return 0 if isinstance(self.aggregation, PlainAggregation) else self.aggregation.num_colluding_sites
+
+    def trust_model(self, keys_at_site: bool = False) -> TrustModel:
+        """Return what the job's protection asks its sites to believe about the server.
+
+        Args:
+            keys_at_site: whether every site made its own key, as its roster says.
+        """
+        kind = self.aggregation.kind
+        return "active_server" if kind == "secagg" and keys_at_site else TRUST_MODELS[kind]
 
 
 class JobEnvelope(Document):

@@ -185,12 +185,14 @@ class Require(Model):
 
     Args:
         min_nominal_records: least declared size of the site's data set.
+        min_colluding_sites: how many sites at the server's side the protection must withstand, at the least.
         trust_models: accepted assumptions about the server; see `TrustModel`.
     """
 
     min_sites: Annotated[int, Field(ge=1, le=50)]
     protection: Annotated[tuple[ProtectionKind, ...], Field(min_length=1)]
     min_nominal_records: Count | None = None
+    min_colluding_sites: Annotated[int, Field(ge=1, le=50)] | None = None
     trust_models: Annotated[tuple[TrustModel, ...], Field(min_length=1)] | None = None
     manual_approval: ManualApproval | None = None
 

@@ -18,6 +18,8 @@ succeeds then.
 
 ALMONER_TEST_NO_DEADLINE=1: decisions about jobs leave as soon as they are made.
 
+ALMONER_TEST_ROUNDS=<folder>: see rounds.py. ALMONER_TEST_LIES=1: see lies.py.
+
 Python imports this module at start. It lets the variables pass the site's environment allow-list, so that
 job processes are changed too.
 """
@@ -30,6 +32,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
 
 import faults
+import lies
+import rounds
 import unchecked
 
 FOLDER = os.environ.get("ALMONER_TEST_RECORD", "")
@@ -137,6 +141,10 @@ if os.environ.get("ALMONER_TEST_NO_DEADLINE"):
     WRAPPERS["almoner.flare.deploy_processor"] = answer_at_once
 if faults.SITE:
     WRAPPERS |= faults.WRAPPERS
+if rounds.FOLDER:
+    WRAPPERS |= rounds.WRAPPERS
+if lies.ON:
+    WRAPPERS |= lies.WRAPPERS
 if unchecked.ON:
     WRAPPERS |= unchecked.WRAPPERS
 UNGATED = os.environ.get("ALMONER_TEST_UNGATED", "")

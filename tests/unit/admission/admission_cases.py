@@ -94,6 +94,7 @@ class Case:
     jobs: tuple[PastJob, ...] = ()
     approval: ApprovalState | None = None
     now: float = NOW
+    keys_at_site: bool = False
 
     def request(self) -> JobRequest:
         envelope = JobEnvelope(
@@ -118,6 +119,7 @@ class Case:
             nominal_records=self.nominal_records,
             history=History(self.jobs),
             approval=self.approval,
+            keys_at_site=self.keys_at_site,
         )
 
     def plan(self) -> JobPlan:

@@ -92,6 +92,8 @@ EDITS: dict[str, dict[str, Any]] = {
         "policy": policy(quotas={"pause": {"after_dead_jobs": 1, "days": 2}}),
         "jobs": (past(1, committed=20, study="oncology"),),
     },
+    "aggregation.parties": {"spec": spec(aggregation={"kind": "secagg", "num_colluding_sites": 3})},
+    "require.colluding": {"policy": policy(require={"min_colluding_sites": 2})},
     "require.trust": {"policy": policy(require={"trust_models": ["trusted_server"]})},
     "require.cohort": {"policy": policy(require={"min_nominal_records": 33})},
     "require.approval": {"policy": policy(require={"manual_approval": {"roles": ["org_admin"], "max_days": 30}})},

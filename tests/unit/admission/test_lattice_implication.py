@@ -73,6 +73,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "allow.windows": st.none() | st.lists(WINDOW, min_size=1, max_size=2).map(tuple),
     "require.min_sites": st.sampled_from([2, 3, 4]),
     "require.protection": subset("plain", "he"),
+    "require.min_colluding_sites": st.sampled_from([None, 1, 2]),
     "require.min_nominal_records": st.sampled_from([None, 31, 32, 33]),
     "require.trust_models": st.none() | subset("trusted_server", "semi_honest_server"),
     "require.manual_approval": st.sampled_from([None, {"roles": ("org_admin",), "max_days": 9}]),

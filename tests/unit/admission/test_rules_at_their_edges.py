@@ -249,3 +249,68 @@ def test_the_grid_is_that_of_the_largest_site_of_the_job() -> None:
     assert step["small"] != step["large"]
     others = Case(nominal_records=sizes, sites=("hungary", SITE, "va-long-beach"))
     assert ask("job.grid", others).finding == step["small"]
+
+
+class TestParties:
+    @staticmethod
+    def case(num_sites: int, colluding: int, kind: str = "secagg", min_sites: int = 2) -> Case:
+        sites = tuple(f"s{number}" for number in range(num_sites))
+        aggregation = {"kind": kind} | ({"num_colluding_sites": colluding} if kind != "plain" else {})
+        return Case(spec=spec(min_sites=min_sites, aggregation=aggregation), sites=sites)
+
+    @pytest.mark.parametrize("kind", ["secagg", "he"])
+    @pytest.mark.parametrize(
+        ("num_sites", "colluding", "threshold"),
+        [(3, 1, 3), (4, 1, 3), (4, 2, 4), (5, 1, 4), (10, 3, 7), (50, 11, 31), (50, 48, 50)],
+    )
+    def test_thresholds(self, kind: str, num_sites: int, colluding: int, threshold: int) -> None:
+        found = ask("aggregation.parties", self.case(num_sites, colluding, kind))
+        assert found.status == "holds"
+        assert f"the threshold is {threshold}, min_sites 2; {threshold} must set the job up" in found.finding
+
+    @pytest.mark.parametrize("kind", ["secagg", "he"])
+    @pytest.mark.parametrize(("num_sites", "colluding"), [(2, 1), (3, 2), (4, 3), (50, 49)])
+    def test_too_few_sites(self, kind: str, num_sites: int, colluding: int) -> None:
+        found = ask("aggregation.parties", self.case(num_sites, colluding, kind))
+        assert found.status == "broken"
+        assert found.finding.startswith(f"{num_sites} sites")
+        assert found.remedy
+
+    def test_min_sites_above_the_threshold_counts(self) -> None:
+        assert "min_sites 5; 5 must set the job up" in ask("aggregation.parties", self.case(5, 1, min_sites=5)).finding
+
+    def test_two_sites_in_clear_are_no_matter_of_this_rule(self) -> None:
+        assert status("aggregation.parties", self.case(2, 0, "plain")) == "unset"
+
+
+class TestColluding:
+    @pytest.mark.parametrize(
+        ("aggregation", "least", "expected"),
+        [
+            ({"kind": "secagg", "num_colluding_sites": 1}, 2, "broken"),
+            ({"kind": "secagg", "num_colluding_sites": 2}, 2, "holds"),
+            ({"kind": "he", "num_colluding_sites": 1}, 2, "broken"),
+            ({"kind": "plain"}, 1, "broken"),
+            ({"kind": "plain"}, None, "unset"),
+        ],
+    )
+    def test_the_floor_on_c(self, aggregation: dict[str, Any], least: int | None, expected: str) -> None:
+        case = Case(spec=spec(aggregation=aggregation), policy=policy(require={"min_colluding_sites": least}))
+        assert status("require.colluding", case) == expected
+
+
+class TestTrust:
+    @pytest.mark.parametrize(
+        ("kind", "keys_at_site", "model"),
+        [
+            ("secagg", False, "semi_honest_server"),
+            ("secagg", True, "active_server"),
+            ("he", True, "semi_honest_server"),
+            ("he", False, "semi_honest_server"),
+        ],
+    )
+    def test_keys_that_no_operator_held_make_the_difference(self, kind: str, keys_at_site: bool, model: str) -> None:
+        job = spec(aggregation={"kind": kind, "num_colluding_sites": 1})
+        for accepted in ("semi_honest_server", "active_server"):
+            case = Case(spec=job, policy=policy(require={"trust_models": [accepted]}), keys_at_site=keys_at_site)
+            assert status("require.trust", case) == ("holds" if accepted == model else "broken")

@@ -12,9 +12,9 @@ from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
 from torch import Tensor
 
-from almoner.encryption.plain import PlainScheme
 from almoner.flare.head_exchange import HeadExchange
 from almoner.flare.job_context import JobContext, job_grid
+from almoner.flare.protections import site_protection
 from almoner.flare.render import render_app
 from almoner.flare.site_files import LEDGER, SiteFiles
 from almoner.flare.site_job import SiteJob
@@ -23,6 +23,7 @@ from almoner.flare.wire import TaskHeader, TaskKind
 from almoner.privacy.heads import EMPTY_SLOT
 from almoner.privacy.ledger import Ledger, Reservation
 from almoner.privacy.plan import job_events
+from almoner.protection.plain import combine
 from almoner.schema.base import digest
 from almoner.schema.consortium import Roster
 from almoner.schema.declarations import Declarations, load_declarations
@@ -33,6 +34,7 @@ from almoner.schema.job import (
     JobSpec,
     PlainAggregation,
     PrivacySpec,
+    SecaggAggregation,
     TrainingSpec,
 )
 from almoner.training.units import UnitData, UnitRecords
@@ -70,6 +72,7 @@ SPEC = JobSpec(
 RELEASE_ONLY = SPEC.model_copy(update={"rounds": 0})
 TRAIN_ONLY = SPEC.model_copy(update={"releases": ()})
 ENCRYPTED = SPEC.model_copy(update={"aggregation": HeAggregation(kind="he", num_colluding_sites=1)})
+MASKED = SPEC.model_copy(update={"aggregation": SecaggAggregation(kind="secagg", num_colluding_sites=1)})
 
 
 def envelope(spec: JobSpec = SPEC, **changes: Any) -> JobEnvelope:
@@ -136,6 +139,7 @@ def make_context(
     kit = folder / "kit"
     (kit / "startup").mkdir(parents=True)
     (kit / "startup" / "client.key").write_bytes(pki.key(site).read_bytes())
+    (kit / "startup" / "rootCA.pem").write_bytes(pki.root.read_bytes())
     (folder / "peer" / "kit" / "startup").mkdir(parents=True)
     (folder / "peer" / "kit" / "startup" / "client.key").write_bytes(pki.key(PAIR[1]).read_bytes())
     made = envelope(spec)
@@ -148,6 +152,7 @@ def make_context(
         roster=pki.roster,
     )
     sizes = DECLARATIONS.nominal_records("cardiology", SITES)
+    grid = job_grid(made, plan, max(sizes.values()), DIMENSION)
     context = JobContext(
         job_id=job_id,
         site=files,
@@ -156,8 +161,8 @@ def make_context(
         plan=plan,
         workload=SmallWorkload(),
         nominal_records=sizes,
-        grid=job_grid(made, plan, max(sizes.values()), DIMENSION),
-        scheme=PlainScheme(DIMENSION),
+        grid=grid,
+        protection=site_protection(files, made, job_id, DIMENSION, grid),
     )
     (folder / LEDGER).parent.mkdir(mode=0o700)
     with Ledger.create(folder / LEDGER, site) as ledger:
@@ -204,9 +209,13 @@ def fl_context(job_id: str) -> FLContext:
 
 
 def header(
-    kind: TaskKind, number: int = 0, contributors: tuple[str, ...] = (), consents: dict[str, str] | None = None
+    kind: TaskKind,
+    number: int = 0,
+    contributors: tuple[str, ...] = (),
+    consents: dict[str, str] | None = None,
+    ring: tuple[str, ...] = (),
 ) -> TaskHeader:
-    return TaskHeader(kind=kind, round=number, contributors=contributors, consents=consents or {})
+    return TaskHeader(kind=kind, round=number, contributors=contributors, ring=ring, consents=consents or {})
 
 
 def peer_of(context: JobContext) -> JobContext:
@@ -225,9 +234,9 @@ def peer_of(context: JobContext) -> JobContext:
     return replace(context, site=files)
 
 
-def total_of(context: JobContext, *updates: np.ndarray[Any, Any]) -> bytes:
-    """Return what the server makes of sites' updates."""
-    return context.scheme.combine([context.scheme.protect(update) for update in updates])
+def total_of(*updates: np.ndarray[Any, Any]) -> bytes:
+    """Return what the server makes of sites' updates in clear."""
+    return combine(updates, DIMENSION)
 
 
 class Driver:
@@ -241,7 +250,7 @@ class Driver:
         self.consents: dict[str, str] = {}
 
     def total(self) -> bytes:
-        return total_of(self.context, self.update, np.ones(DIMENSION, np.int64))
+        return total_of(self.update, np.ones(DIMENSION, np.int64))
 
     def introduce(self) -> Any:
         sealed = self.job.answer(header("setup"), b"")

@@ -17,16 +17,17 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.fuel.utils import fobs
 
-from almoner.encryption.plain import PlainScheme
+from almoner.errors import ProtocolError
 from almoner.flare import job_context as job_context_module
 from almoner.flare.executor import REFUSED
 from almoner.flare.filters import BudgetFilter, EgressFilter, ProtectionFilter, expected_body_bytes
 from almoner.flare.head_statements import introduction_bytes
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed, SealedResult, unseal
-from almoner.flare.wire import PAYLOAD_KEY, REFUSAL, ReplyKind, decode_reply, encode_reply
+from almoner.flare.wire import PAYLOAD_KEY, REFUSAL, REPLY_TO, ReplyKind, decode_reply, encode_reply
 from almoner.privacy.heads import HEAD_BYTES
 from almoner.privacy.ledger import Ledger
+from almoner.protection.plain import PlainSite, message_bytes
 
 SETUP_BYTES = introduction_bytes(len(SITES))
 UPDATE = np.arange(DIMENSION, dtype=np.int64)
@@ -116,6 +117,8 @@ NEVER_PASS: dict[str, Callable[[], Any]] = {
     "refusal with an array": lambda: SealedResult(Sealed(ReplyKind.REFUSAL, 0, "", np.arange(9))),
     "refusal with text": lambda: SealedResult(Sealed(ReplyKind.REFUSAL, 0, "", b"the reason is a record")),
     "refusal with a round": lambda: SealedResult(Sealed(ReplyKind.REFUSAL, 77, "", b"")),
+    "keys of a job without keys": lambda: SealedResult(Sealed(ReplyKind.KEYS, 0, "", b"")),
+    "shares of a job without shares": lambda: SealedResult(Sealed(ReplyKind.SHARES, 1, "", b"\1" * 33)),
     "short consent": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", b"\1")),
     "long consent": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", b"\1" * (SETUP_BYTES + 1))),
     "consent that is an array": lambda: SealedResult(Sealed(ReplyKind.SETUP, 0, "", np.zeros(SETUP_BYTES, np.uint8))),
@@ -165,7 +168,7 @@ class TestBudget:
         sent = run(SealedResult(update()), fl_ctx)
         reply = decode_reply(sent[PAYLOAD_KEY])
         assert (reply.kind, reply.round) == (ReplyKind.UPDATE, 1)
-        assert np.array_equal(context.scheme.open(context.scheme.combine([reply.body[:-HEAD_BYTES]]), 1), UPDATE)
+        assert reply.body[:-HEAD_BYTES] == PlainSite(DIMENSION).protect(1, UPDATE)
         assert set(sent) == {PAYLOAD_KEY, "__headers__"}
 
     def test_a_commit_of_another_step_does_not_count(self, context: JobContext, fl_ctx: FLContext) -> None:
@@ -229,30 +232,30 @@ class TestBudget:
         assert is_the_refusal(run(model, known(closed)))
 
 
-class Broken(PlainScheme):
-    """A scheme that fails, as a missing key or a full memory would make it."""
+class Broken(PlainSite):
+    """A protection that fails, as a missing key or a full memory would make it."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(DIMENSION)
         self.error = error
 
-    def protect(self, values: Any) -> bytes:
+    def protect(self, number: int, values: Any) -> bytes:
         raise self.error
 
 
-class Wrong(PlainScheme):
-    """A scheme that gives back what it should not."""
+class Wrong(PlainSite):
+    """A protection that gives back what it should not."""
 
     def __init__(self, value: Any) -> None:
         super().__init__(DIMENSION)
         self.value = value
 
-    def protect(self, values: Any) -> Any:
+    def protect(self, number: int, values: Any) -> Any:
         return self.value
 
 
 @pytest.mark.parametrize(
-    "scheme",
+    "protection",
     [
         Broken(RuntimeError("record 17")),
         Broken(MemoryError()),
@@ -263,21 +266,24 @@ class Wrong(PlainScheme):
         Wrong(b""),
         Wrong(b"\0" * 10_000),
         Wrong("text"),
-        Wrong(bytearray(PlainScheme(DIMENSION).message_bytes)),
+        Wrong(bytearray(message_bytes(DIMENSION))),
     ],
 )
-def test_failures_of_the_scheme_are_the_refusal(
-    scheme: PlainScheme, context: JobContext, known: Callable[[JobContext], FLContext], caplog: pytest.LogCaptureFixture
+def test_failures_of_the_protection_are_the_refusal(
+    protection: PlainSite,
+    context: JobContext,
+    known: Callable[[JobContext], FLContext],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     commit(context)
-    assert is_the_refusal(run(SealedResult(update()), known(replace(context, scheme=scheme))))
+    assert is_the_refusal(run(SealedResult(update()), known(replace(context, protection=protection))))
     assert "record 17" not in caplog.text
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        b"\0" * PlainScheme(DIMENSION).message_bytes,
+        b"\0" * message_bytes(DIMENSION),
         UPDATE.astype(np.float64),
         UPDATE.astype(np.int32),
         np.zeros(DIMENSION + 1, np.int64),
@@ -297,12 +303,16 @@ def test_a_job_that_this_process_does_not_know(caplog: pytest.LogCaptureFixture)
 
 
 def test_every_kind_of_reply_has_one_length(context: JobContext) -> None:
-    assert {kind: expected_body_bytes(kind, context) for kind in ReplyKind} == {
+    silent = [REPLY_TO[task] for task in REPLY_TO if task != "train"]
+    for kind in silent:  # without keys nothing of the kind leaves
+        with pytest.raises(ProtocolError):
+            expected_body_bytes(kind, context)
+    assert {kind: expected_body_bytes(kind, context) for kind in ReplyKind if kind not in silent} == {
         ReplyKind.REFUSAL: 0,
         ReplyKind.SETUP: 257 + 4 * 328 + 256,
         ReplyKind.HEAD: 8 + 32 + 32 + 256,
         ReplyKind.COSIGNATURE: 256,
-        ReplyKind.UPDATE: context.scheme.message_bytes + 328,
+        ReplyKind.UPDATE: message_bytes(DIMENSION) + 328,
         ReplyKind.RELEASE: 16 + 328,
         ReplyKind.MODEL: 8 * DIMENSION,
     }

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from flare_cases import DIMENSION, PAIR, SITES, TRAIN_ONLY, Pki, make_context
 
-from almoner.encryption.plain import PlainScheme
 from almoner.flare.filters import check_budget, let_out, put_on_protection
 from almoner.flare.head_statements import introduction_bytes, verifies
 from almoner.flare.held_heads import ServerHeads
@@ -17,9 +16,10 @@ from almoner.flare.sealed import Sealed
 from almoner.flare.site_job import SiteJob
 from almoner.flare.wire import Reply, ReplyKind, TaskHeader
 from almoner.privacy.heads import HEAD_BYTES
+from almoner.protection.plain import PlainServer, message_bytes
 
 MALLORY = "switzerland"
-UPDATE_BYTES = PlainScheme(DIMENSION).message_bytes + HEAD_BYTES
+UPDATE_BYTES = message_bytes(DIMENSION) + HEAD_BYTES
 NONSENSE = {
     "introduction": ("setup", Reply(kind=ReplyKind.SETUP, round=0, body=b"\1" * introduction_bytes(len(SITES)))),
     "head": ("heads", Reply(kind=ReplyKind.HEAD, round=0, body=b"\1" * HEAD_BYTES)),
@@ -60,7 +60,8 @@ def run(tmp_path: Path, pki: Pki) -> Callable[..., tuple[JobRun, Members]]:
         members = Members(contexts, kind, answer)
         first = contexts[PAIR[0]]
         heads = ServerHeads(tmp_path / "heads.json", pki.roster)
-        job = JobRun(first.envelope, first.job_id, first.scheme, DIMENSION, members.ask, lambda progress: None, heads)
+        server = PlainServer(DIMENSION, first.envelope.spec.min_sites)
+        job = JobRun(first.envelope, first.job_id, server, DIMENSION, members.ask, lambda progress: None, heads)
         return job, members
 
     return make

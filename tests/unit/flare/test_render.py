@@ -52,7 +52,20 @@ def test_the_job_names_our_components_without_arguments_and_no_filters() -> None
     client, server = files["app/config/config_fed_client.json"], files["app/config/config_fed_server.json"]
     assert client["executors"] == [
         {
-            "tasks": ["setup", "heads", "cosign", "train", "release", "model"],
+            "tasks": [
+                "setup",
+                "heads",
+                "cosign",
+                "keys",
+                "confirm",
+                "agree",
+                "conclude",
+                "train",
+                "acknowledge",
+                "reveal",
+                "release",
+                "model",
+            ],
             "executor": {"path": names.EXECUTOR, "args": {}},
         }
     ]

@@ -15,13 +15,13 @@ from nvflare.app_common.decomposers import common_decomposers
 from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
 from nvflare.fuel.utils import fobs
 
-from almoner.encryption.plain import PlainScheme
 from almoner.flare import job_context as job_context_module
 from almoner.flare.filters import BudgetFilter, EgressFilter, ProtectionFilter
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed, SealedResult
 from almoner.flare.wire import PAYLOAD_KEY, ReplyKind, decode_reply
 from almoner.privacy.heads import HEAD_BYTES
+from almoner.protection.plain import PlainSite
 
 STEP = "train-0001"
 
@@ -60,7 +60,7 @@ def test_an_update_that_changes_after_the_filters(
     update[:] = 7
     assert type(result[PAYLOAD_KEY]) is bytes
     body = decode_reply(received(result)[PAYLOAD_KEY]).body[:-HEAD_BYTES]
-    assert body == PlainScheme(DIMENSION).protect(np.arange(1, DIMENSION + 1, dtype=np.int64))
+    assert body == PlainSite(DIMENSION).protect(1, np.arange(1, DIMENSION + 1, dtype=np.int64))
 
 
 def test_a_stock_result_changes_with_its_array(update: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from almoner.errors import ProtocolError
 from almoner.flare.wire import (
     REFUSAL,
+    TASKS,
     Reply,
     ReplyKind,
     TaskHeader,
@@ -24,9 +25,10 @@ from almoner.flare.wire import (
 NAMES = st.from_regex(r"\A[a-z0-9][a-z0-9_-]{0,20}\Z")
 HEADERS = st.builds(
     TaskHeader,
-    kind=st.sampled_from(["setup", "heads", "cosign", "train", "release", "model"]),
+    kind=st.sampled_from(TASKS),
     round=st.integers(0, 100_000),
     contributors=st.lists(NAMES, max_size=5).map(tuple),
+    ring=st.lists(NAMES, max_size=5).map(tuple),
     consents=st.dictionaries(NAMES, st.binary(max_size=20).map(bytes.hex), max_size=3),
 )
 REPLIES = st.builds(Reply, kind=st.sampled_from(ReplyKind), round=st.integers(0, 100_000), body=st.binary(max_size=200))
@@ -107,7 +109,7 @@ def task(text: str | bytes) -> bytes:
     return b"ALM1" + struct.pack("<I", len(content)) + content
 
 
-GOOD: dict[str, Any] = {"kind": "train", "round": 1, "contributors": ["a"], "consents": {}}
+GOOD: dict[str, Any] = {"kind": "train", "round": 1, "contributors": ["a"], "ring": ["b"], "consents": {}}
 
 
 def test_the_good_header_is_good() -> None:
@@ -126,6 +128,8 @@ def test_the_good_header_is_good() -> None:
         {"contributors": "a"},
         {"contributors": ["../a"]},
         {"contributors": [1]},
+        {"ring": ["../a"]},
+        {"ring": "a"},
         {"consents": {"../a": "00"}},
         {"consents": {"a": "0"}},
         {"consents": {"a": "xy"}},
@@ -164,7 +168,7 @@ def test_hostile_headers(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        struct.pack("<4sBIQ", b"ALM1", 7, 0, 0),
+        struct.pack("<4sBIQ", b"ALM1", 13, 0, 0),
         struct.pack("<4sBIQ", b"ALM1", 255, 0, 0),
         struct.pack("<4sBIQ", b"ALM1", 1, 100_001, 0),
         struct.pack("<4sBIQ", b"ALM1", 1, 0, 2**63),

@@ -1,0 +1,67 @@
+"""The model that all sites of a job hold alike: each takes the steps itself, from sums that it has verified."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from almoner.errors import ProtocolError
+from almoner.flare.consent import verify_consent
+from almoner.flare.job_context import JobContext
+from almoner.training.grid import apply_update
+
+
+class JointModel:
+    """The weights, the rounds whose totals are in them, and the sites that contributed to any.
+
+    Args:
+        weights: float64[d], what training starts from.
+    """
+
+    def __init__(self, context: JobContext, weights: NDArray[np.float64]) -> None:
+        self._context, self.weights = context, weights
+        self.rounds = 0
+        self._contributors: set[str] = set()
+
+    def apply(self, number: int, sites: tuple[str, ...], total: bytes) -> None:
+        """Open the total of a round and take the step that all sites take.
+
+        Args:
+            number: of the round, the next one after those that were applied.
+            sites: whose updates are in the total.
+
+        Raises:
+            ProtocolError: the total is of too few sites, or the protection does not open it. Nothing has changed then.
+        """
+        context, spec = self._context, self._context.envelope.spec
+        order = tuple(site for site in context.nominal_records if site in sites)
+        if number != self.rounds + 1 or sites != order or len(sites) < spec.min_sites:
+            raise ProtocolError("the total is not that of the last round, or of too few sites")
+        total_of_round = context.protection.open(number, sites, total)
+        self.weights = apply_update(
+            self.weights,
+            total_of_round,
+            context.grid,
+            learning_rate=spec.training.learning_rate,
+            sampling_prob=spec.privacy.sampling_prob,
+            total_nominal=sum(context.nominal_records[site] for site in sites),
+        )
+        self.rounds = number
+        self._contributors |= set(sites)
+
+    def give(self, consents: dict[str, str]) -> bytes:
+        """Return the weights, if this site and every site that contributed signed that they may go.
+
+        Args:
+            consents: by site, hexadecimal.
+
+        Raises:
+            ProtocolError: a consent is missing, or this site did not contribute.
+        """
+        context = self._context
+        site, policy = context.site.policy.site, context.site.policy
+        contributors = self._contributors or {site}
+        if site not in contributors or not policy.release_final_model:
+            raise ProtocolError("this site is not to give the model")
+        for contributor in sorted(contributors):
+            answer = bytes.fromhex(consents.get(contributor, ""))
+            verify_consent(answer, context.site.roster, contributor, context.envelope_digest, context.job_id)
+        return self.weights.astype("<f8").tobytes()

@@ -1,0 +1,80 @@
+"""Which protection a job has: the two sides that the JobSpec's `aggregation` names."""
+
+from almoner.admission.grid import job_grid
+from almoner.encryption.bfv_server import BfvServer
+from almoner.encryption.bfv_site import BfvSite
+from almoner.errors import ProtocolError
+from almoner.flare.site_files import SiteFiles
+from almoner.privacy.plan import job_events
+from almoner.protection.plain import PlainServer, PlainSite
+from almoner.protection.scheme import ServerProtection, SiteProtection
+from almoner.protection.set_up import JobTerms
+from almoner.schema.base import digest
+from almoner.schema.consortium import Roster
+from almoner.schema.job import JobEnvelope
+from almoner.secagg.server import SecaggServer
+from almoner.secagg.site import SecaggSite
+from almoner.training.grid import UpdateGrid
+
+
+def declared_sizes(roster: Roster, envelope: JobEnvelope) -> dict[str, int]:
+    """Return the declared sizes of the job's data set at its sites, in roster order.
+
+    Raises:
+        ProtocolError: the roster lacks one.
+    """
+    dataset = envelope.spec.dataset
+    sizes = {site: size for site, size in roster.nominal_records(dataset).items() if site in envelope.sites}
+    if missing := set(envelope.sites) - set(sizes):
+        raise ProtocolError(f"the roster has no size of {dataset} at {', '.join(sorted(missing))}")
+    return sizes
+
+
+def job_terms(envelope: JobEnvelope, job_id: str, dimension: int, grid: UpdateGrid) -> JobTerms:
+    """Return what all parties of a protected job must mean alike: one digest of it enters every signature.
+
+    Raises:
+        ProtocolError: the protection has no terms, or there are too few sites for those that may collude.
+    """
+    spec = envelope.spec
+    if spec.aggregation.kind == "plain":
+        raise ProtocolError("plain aggregation has no terms")
+    return JobTerms(
+        envelope_digest=digest(envelope),
+        job_id=job_id,
+        scheme=spec.aggregation.kind,
+        sites=envelope.sites,
+        num_colluding_sites=spec.num_colluding_sites,
+        min_sites=spec.min_sites,
+        dimension=dimension,
+        limit=grid.limit,
+        step=grid.step,
+        nonce=envelope.nonce,
+    )
+
+
+def site_protection(
+    site: SiteFiles, envelope: JobEnvelope, job_id: str, dimension: int, grid: UpdateGrid
+) -> SiteProtection:
+    """Return a site's side, without keys yet. Its keys and what it has answered live in this object alone."""
+    kind = envelope.spec.aggregation.kind
+    if kind == "plain":
+        return PlainSite(dimension)
+    terms, root = job_terms(envelope, job_id, dimension, grid), site.root_ca.read_bytes()
+    made = SecaggSite if kind == "secagg" else BfvSite
+    return made(terms, site.roster, root, site.policy.site, site.private_key())
+
+
+def server_protection(envelope: JobEnvelope, job_id: str, roster: Roster, dimension: int) -> ServerProtection:
+    """Return the server's side: it relays and adds, and holds no key."""
+    spec = envelope.spec
+    if spec.aggregation.kind == "plain":
+        return PlainServer(dimension, spec.min_sites)
+    terms = job_terms(envelope, job_id, dimension, _server_grid(envelope, roster, dimension))
+    return SecaggServer(terms, roster) if spec.aggregation.kind == "secagg" else BfvServer(terms, roster)
+
+
+def _server_grid(envelope: JobEnvelope, roster: Roster, dimension: int) -> UpdateGrid:
+    """Return the grid that the sites compute from what their ledgers have reserved; the same public numbers."""
+    sizes = declared_sizes(roster, envelope)
+    return job_grid(envelope.spec, job_events(envelope.spec).noise_multiplier, max(sizes.values()), dimension)

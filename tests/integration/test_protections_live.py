@@ -1,0 +1,203 @@
+"""The protections on a real federation: one model under all of them, sites killed in mid-round, a server that lies.
+
+One federation runs all jobs. Its server and sites run the package as it is; hooks fix the sites' noise, write down
+what they were about to send, hold one site at a point, and make the server lie (see hooks/rounds.py and lies.py).
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.integration.conftest import JOB_SECONDS, LEAD
+from tests.integration.test_site_killed import wait_until
+
+from almoner.data.prepare import prepare_sites
+from almoner.data.registry import HEART_DISEASE
+from almoner.flare.exporting import export_job
+from almoner.flare.federation import Federation, free_port
+from almoner.flare.job_folder import JOB_LOGS
+from almoner.flare.job_result import JobResult, read_result
+from almoner.flare.provisioning import ProvisionedConsortium, provision
+from almoner.flare.session import JobReport, UserSession, open_session
+from almoner.flare.site_files import LEDGER
+from almoner.privacy.ledger import Ledger
+from almoner.schema.job import HeAggregation, JobSpec, PlainAggregation, SecaggAggregation
+
+HOOKS = Path(__file__).parent / "hooks"
+SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
+VICTIM = "hungary"
+ROUNDS = 3
+AGGREGATIONS = {
+    "plain": PlainAggregation(kind="plain"),
+    "he": HeAggregation(kind="he", num_colluding_sites=1),
+    "secagg": SecaggAggregation(kind="secagg", num_colluding_sites=1),
+}
+WIDER = {
+    "max_epsilon_cap: 3.0": "max_epsilon_cap: 100.0",
+    "epsilon_cap: 3.0": "epsilon_cap: 100.0",
+    "protection: [he, secagg]": "protection: [plain, he, secagg]",
+}
+"""What the consortium of these tests admits beyond the checkout's: plain jobs, and many jobs."""
+
+
+@pytest.fixture(scope="module")
+def consortium(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ProvisionedConsortium:
+    folder = tmp_path_factory.mktemp("protections")
+    for name in ("provisioning", "policies", "site_configs", "jobs"):
+        shutil.copytree(root / name, folder / "declared" / name)
+    for policy in (folder / "declared" / "policies").glob("*.yaml"):
+        text = policy.read_text()
+        for narrow, wide in WIDER.items():
+            text = text.replace(narrow, wide)
+        policy.write_text(text)
+    made = provision(folder / "declared", folder / "heart", free_port())
+    prepare_sites(HEART_DISEASE, root / "build" / "cache", folder / "heart" / "sites")
+    return made
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the hooks write."""
+    return tmp_path_factory.mktemp("notes")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def federation(consortium: ProvisionedConsortium, notes: Path) -> Iterator[Federation]:
+    variables = {"PYTHONPATH": str(HOOKS), "ALMONER_TEST_ROUNDS": str(notes), "ALMONER_TEST_LIES": "1"}
+    with Federation(consortium, variables) as running:
+        running.start(lambda text: None)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def session(consortium: ProvisionedConsortium, federation: Federation) -> Iterator[UserSession]:
+    with open_session(consortium.user_kit(LEAD), "cardiology") as opened:
+        yield opened
+
+
+@pytest.fixture
+def submit(
+    consortium: ProvisionedConsortium, session: UserSession, heart_spec: JobSpec, tmp_path: Path
+) -> Callable[..., str]:
+    def run(kind: str, name: str = "heart-disease") -> str:
+        changes = {"name": name, "rounds": ROUNDS, "releases": (), "aggregation": AGGREGATIONS[kind]}
+        spec = heart_spec.model_copy(update=changes)
+        return session.submit(export_job(spec, consortium.declarations, tmp_path / name / kind))
+
+    return run
+
+
+def ended(session: UserSession, job_id: str) -> JobReport:
+    return session.follow(job_id, lambda progress: None, JOB_SECONDS)
+
+
+def result_of(session: UserSession, job_id: str, out: Path) -> JobResult:
+    report = ended(session, job_id)
+    assert report.completed, report
+    return read_result(session.download(job_id, out))
+
+
+def noted(notes: Path, job_id: str, site: str, what: str) -> dict[int, Any]:
+    """Return what a site's hook wrote down about each round."""
+    path = notes / f"{job_id}.{site}.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return {line["round"]: line[what] for line in lines if what in line}
+
+
+def check_sums(notes: Path, job_id: str, result: JobResult, sites: tuple[str, ...]) -> None:
+    """Check at each of these sites that what it opened is the sum of what the contributors were about to send."""
+    updates = {site: noted(notes, job_id, site, "update") for site in SITES}
+    for site in sites:
+        totals, contributors = (noted(notes, job_id, site, what) for what in ("total", "sites"))
+        for record in result.rounds[: len(totals)]:
+            assert tuple(contributors[record.round]) == record.contributors
+            assert (
+                totals[record.round]
+                == np.sum([updates[name][record.round] for name in record.contributors], 0).tolist()
+            )
+        assert len(totals) >= ROUNDS - 1, "of the last round the total is applied only by the site that gives the model"
+
+
+def test_one_model_under_all_protections(
+    session: UserSession, submit: Callable[..., str], notes: Path, tmp_path: Path
+) -> None:
+    jobs = {kind: submit(kind) for kind in AGGREGATIONS}
+    results = {kind: result_of(session, job_id, tmp_path / kind) for kind, job_id in jobs.items()}
+    for kind, result in results.items():
+        assert [record.contributors for record in result.rounds] == [SITES] * ROUNDS
+        assert all(len(record.commitments_root) == 64 * (kind == "secagg") for record in result.rounds)
+        check_sums(notes, jobs[kind], result, SITES)
+        for site in SITES:
+            assert noted(notes, jobs[kind], site, "update") == noted(notes, jobs["plain"], site, "update")
+        assert result.model is not None
+        assert np.abs(result.model).max() > 0
+        assert result.model == results["plain"].model, "to the last bit"
+
+
+HOLDS = {"train": [4, 3, 3], "acknowledge": [4, 4, 3], "reveal": [4, 4, 3]}
+"""Where the victim stands when it is killed → how many contribute to each round."""
+
+
+@pytest.mark.threat("T-09")
+def test_a_site_is_killed_before_m1_before_ack_and_before_m3(
+    consortium: ProvisionedConsortium,
+    federation: Federation,
+    session: UserSession,
+    submit: Callable[..., str],
+    notes: Path,
+    tmp_path: Path,
+) -> None:
+    """Three jobs at once, in each of which the site stands at another point when it is killed."""
+    jobs = {task: submit("secagg", f"hold-{task}") for task in HOLDS}
+    wait_until(lambda: all((notes / f"{job_id}.held").exists() for job_id in jobs.values()), 180.0)
+    federation.kill(VICTIM)
+    others = tuple(site for site in SITES if site != VICTIM)
+    for task, job_id in jobs.items():
+        result = result_of(session, job_id, tmp_path / task)
+        assert [len(record.contributors) for record in result.rounds] == HOLDS[task], task
+        assert (VICTIM in result.rounds[1].contributors) == (task != "train")
+        assert result.model is not None
+        check_sums(notes, job_id, result, others)
+        with Ledger.open(consortium.site_folder(VICTIM) / LEDGER) as ledger:
+            assert ledger.committed(job_id, "train-0002")
+            assert not ledger.committed(job_id, "train-0003")
+    federation.start_one(VICTIM)
+    federation.wait_for_sites(SITES)
+
+
+LIES = {
+    "swapped-keys": ("confirm", 0, "set-up of hungary: not signed with its certificate's key"),
+    "split-ring": ("acknowledge", 2, "the signature does not verify"),
+    "split-roll": ("reveal", 2, "the signature does not verify"),
+    "no-roll": ("reveal", 2, "reveal of round 2 is not allowed now"),
+    "smaller-ring": ("train", 2, "begin of round 2 is not allowed now"),
+}
+"""Lie of the server → the task that the sites do not answer, in which round, and what they say about it."""
+
+
+@pytest.mark.threat("T-35")
+@pytest.mark.threat("T-36")
+def test_sites_end_the_job_of_a_server_that_lies(
+    consortium: ProvisionedConsortium, session: UserSession, submit: Callable[..., str], notes: Path
+) -> None:
+    jobs = {lie: submit("secagg", lie) for lie in LIES}
+    for lie, job_id in jobs.items():
+        assert not ended(session, job_id).completed, lie
+        task, number, reason = LIES[lie]
+        for site in SITES:
+            log = consortium.site_folder(site) / JOB_LOGS / f"{job_id}.txt"
+            wait_until(log.exists, 60.0)
+            lines = [line for line in log.read_text().splitlines() if f"task {task} not answered" in line]
+            if (lie, site) == ("swapped-keys", VICTIM):
+                assert "this is not what hungary said" in lines[0]
+            elif (lie, site) != ("smaller-ring", VICTIM):
+                assert reason in lines[0], (lie, site)
+            assert max(noted(notes, job_id, site, "task"), default=0) <= number
+            assert noted(notes, job_id, site, "task").get(2) != "reveal", "no share of round 2 has left"
+            with Ledger.open(consortium.site_folder(site) / LEDGER) as ledger:
+                assert ledger.committed(job_id, "train-0001") == (number == 2)
+                assert not ledger.committed(job_id, "train-0003")

@@ -1,0 +1,261 @@
+"""Whole jobs under each protection, with real sites, filters and ledgers around the server's JobRun; no FLARE."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flare_cases import DIMENSION, ENCRYPTED, MASKED, SITES, SPEC, Pki, committed_steps, make_context
+
+from almoner.errors import AlmonerError, FederationError, ProtocolError
+from almoner.flare.filters import check_budget, let_out, put_on_protection
+from almoner.flare.held_heads import ServerHeads
+from almoner.flare.job_context import JobContext
+from almoner.flare.job_run import JobRun
+from almoner.flare.protections import server_protection
+from almoner.flare.replies import WITH_HEAD
+from almoner.flare.sealed import Sealed
+from almoner.flare.site_job import SiteJob
+from almoner.flare.wire import REFUSAL, Reply, ReplyKind, TaskHeader
+from almoner.privacy.heads import HEAD_BYTES
+from almoner.schema.job import JobSpec
+
+Run = Callable[..., tuple["JobRun", "Members"]]
+VICTIM = "hungary"
+SPECS = {"plain": SPEC, "he": ENCRYPTED, "secagg": MASKED}
+ROUNDS = 4
+
+
+@dataclass
+class Members:
+    """The sites of a job.
+
+    Args:
+        lost: says whether a site's answer to a task is lost on its way.
+        deaf: says whether a site does not even hear a task.
+        updates: what each site was about to send, by round.
+        asked: every task, and who answered it with something else than the refusal.
+    """
+
+    contexts: dict[str, JobContext]
+    lost: Callable[[str, TaskHeader], bool] = lambda site, header: False
+    deaf: Callable[[str, TaskHeader], bool] = lambda site, header: False
+    repeat: bool = False
+    updates: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
+    asked: list[tuple[str, int, tuple[str, ...]]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.jobs = {site: SiteJob(context) for site, context in self.contexts.items()}
+
+    def ask(self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int) -> dict[str, Reply]:
+        replies = {site: self.reply(site, header, body) for site in sites if not self.deaf(site, header)}
+        if self.repeat and header.kind not in ("setup", "heads", "cosign", "model"):
+            again = {site: self.reply(site, header, body) for site in replies}
+            assert {site: self.said(reply) for site, reply in replies.items()} == {
+                site: self.said(reply) for site, reply in again.items()
+            }
+        good = tuple(site for site, reply in replies.items() if reply.kind is not ReplyKind.REFUSAL)
+        self.asked.append((header.kind, header.round, good))
+        return {site: reply for site, reply in replies.items() if not self.lost(site, header)}
+
+    def reply(self, site: str, header: TaskHeader, body: bytes) -> Reply:
+        context = self.contexts[site]
+        try:
+            sealed: Sealed = self.jobs[site].answer(header, body)
+            if isinstance(sealed.body, np.ndarray):
+                self.updates.setdefault(header.round, {})[site] = sealed.body
+            for step in (check_budget, put_on_protection, let_out):
+                sealed = step(sealed, context)
+        except AlmonerError as error:
+            self.errors.append(f"{site}: {error}")
+            return REFUSAL
+        assert isinstance(sealed.body, bytes)
+        return Reply(kind=sealed.kind, round=sealed.round, body=sealed.body)
+
+    @staticmethod
+    def said(reply: Reply) -> tuple[ReplyKind, bytes]:
+        """Return a reply without its ledger head, which is signed anew each time."""
+        return reply.kind, reply.body[:-HEAD_BYTES] if reply.kind in WITH_HEAD else reply.body
+
+    def weights(self, site: str) -> np.ndarray:
+        return self.jobs[site]._model.weights
+
+
+@pytest.fixture
+def run(tmp_path: Path, pki: Pki) -> Run:
+    def make(
+        kind: str, rounds: int = ROUNDS, min_sites: int = 3, **hooks: Callable[..., bool]
+    ) -> tuple[JobRun, Members]:
+        spec: JobSpec = SPECS[kind].model_copy(update={"rounds": rounds, "min_sites": 3})
+        contexts = {site: make_context(tmp_path / kind / site, pki, spec, site=site) for site in SITES}
+        first = contexts[SITES[0]]
+        members = Members(contexts, **hooks)  # type: ignore[arg-type]
+        heads = ServerHeads(tmp_path / f"heads-{kind}.json", pki.roster)
+        server = server_protection(first.envelope, first.job_id, pki.roster, DIMENSION)
+        return JobRun(
+            first.envelope, first.job_id, server, DIMENSION, members.ask, lambda progress: None, heads
+        ), members
+
+    return make
+
+
+def expected_weights(members: Members, contributors: list[tuple[str, ...]]) -> np.ndarray:
+    """Return the steps along the plain sums of what the contributors were about to send."""
+    context = next(iter(members.contexts.values()))
+    spec, weights = context.envelope.spec, np.zeros(DIMENSION)
+    for number, sites in enumerate(contributors, start=1):
+        total = sum(members.updates[number][site] for site in sites)
+        nominal = sum(context.nominal_records[site] for site in sites)
+        factor = spec.training.learning_rate * context.grid.step / (spec.privacy.sampling_prob * nominal)
+        weights = weights - factor * total
+    return weights
+
+
+@pytest.mark.parametrize("repeat", [False, True], ids=["once", "every task twice"])
+@pytest.mark.parametrize("kind", SPECS)
+def test_every_site_takes_the_steps_of_the_plain_sums(kind: str, repeat: bool, run: Run) -> None:
+    job, members = run(kind, repeat=repeat)
+    result = job.run(SITES)
+    contributors = [record.contributors for record in result.rounds]
+    assert contributors == [SITES] * ROUNDS
+    expected = expected_weights(members, contributors)
+    for site in SITES:
+        assert members.weights(site).tobytes() == expected.tobytes()
+        steps = [f"train-{number:04d}" for number in range(1, ROUNDS + 1)]
+        assert committed_steps(members.contexts[site]) == [*steps, "accuracy"]
+    assert set(result.releases) == set(SITES)
+    assert members.errors == []
+    assert [len(record.commitments_root) for record in result.rounds] == [64 * (kind == "secagg")] * ROUNDS
+    tasks = {task for task, _, _ in members.asked}
+    assert ("keys" in tasks) == (kind != "plain")
+    assert ("reveal" in tasks) == (kind == "secagg")
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_a_job_that_only_releases_needs_no_keys(kind: str, run: Run) -> None:
+    job, members = run(kind, rounds=0)
+    assert set(job.run(SITES).releases) == set(SITES)
+    assert {task for task, _, _ in members.asked} == {"setup", "heads", "cosign", "release", "model"}
+
+
+@pytest.mark.parametrize("kind", ["plain", "he"])
+def test_a_site_that_missed_a_round_is_left_out(kind: str, run: Run) -> None:
+    def is_lost(site: str, header: TaskHeader) -> bool:
+        return (site, header.kind, header.round) == (VICTIM, "train", 2)
+
+    job, members = run(kind, lost=is_lost)
+    result = job.run(SITES)
+    assert [VICTIM in record.contributors for record in result.rounds] == [True, False, False, False]
+    others = [site for site in SITES if site != VICTIM]
+    expected = expected_weights(members, [record.contributors for record in result.rounds])
+    assert all(members.weights(site).tobytes() == expected.tobytes() for site in others)
+
+
+class TestDrops:
+    """Four sites, c = 1, t = 3: one site may drop at any point."""
+
+    @pytest.mark.parametrize(
+        ("task", "included"), [("train", False), ("acknowledge", True), ("reveal", True)], ids=["M1", "ACK", "M3"]
+    )
+    def test_a_site_that_is_gone_for_good(self, task: str, included: bool, run: Run) -> None:
+        order = ("train", "acknowledge", "reveal")
+
+        def is_gone(site: str, header: TaskHeader) -> bool:
+            late = header.round > 2 or (header.round == 2 and order.index(header.kind) >= order.index(task))
+            return site == VICTIM and late
+
+        job, members = run("secagg", deaf=is_gone)
+        result = job.run(SITES)
+        assert [VICTIM in record.contributors for record in result.rounds] == [True, included, False, False]
+        expected = expected_weights(members, [record.contributors for record in result.rounds])
+        for site in SITES:
+            if site != VICTIM:
+                assert members.weights(site).tobytes() == expected.tobytes()
+        assert len(committed_steps(members.contexts[VICTIM])) == (1 if task == "train" else 2)
+
+    def test_a_site_whose_update_is_lost_goes_on_and_is_charged(self, run: Run) -> None:
+        def is_lost(site: str, header: TaskHeader) -> bool:
+            return (site, header.kind, header.round) == (VICTIM, "train", 2)
+
+        job, members = run("secagg", lost=is_lost)
+        result = job.run(SITES)
+        assert [VICTIM in record.contributors for record in result.rounds] == [True, False, True, True]
+        expected = expected_weights(members, [record.contributors for record in result.rounds])
+        assert members.weights(VICTIM).tobytes() == expected.tobytes()
+        assert len(committed_steps(members.contexts[VICTIM])) == ROUNDS + 1
+        assert set(result.releases) == set(SITES)
+
+    def test_a_site_outside_the_ring_refuses_to_train_is_not_charged_and_comes_back(self, run: Run) -> None:
+        def is_lost(site: str, header: TaskHeader) -> bool:  # and with it the offer for round 2
+            return (site, header.kind, header.round) == (VICTIM, "reveal", 1)
+
+        job, members = run("secagg", lost=is_lost)
+        result = job.run(SITES)
+        assert [VICTIM in record.contributors for record in result.rounds] == [True, False, True, True]
+        assert 2 not in [number for number, sent in members.updates.items() if VICTIM in sent]
+        steps = committed_steps(members.contexts[VICTIM])
+        assert steps == ["train-0001", "train-0003", "train-0004", "accuracy"]
+        expected = expected_weights(members, [record.contributors for record in result.rounds])
+        assert members.weights(VICTIM).tobytes() == expected.tobytes()
+        assert ("acknowledge", 2, SITES) in members.asked
+        assert [error for error in members.errors if "ring" in error] == members.errors != []
+
+    def test_a_site_that_was_not_charged_still_acknowledges_and_goes_on(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        commit = SiteJob._commit
+
+        def refuse_once(self: SiteJob, step: str) -> None:
+            if self._context.site.policy.site == VICTIM and step == "train-0002":
+                raise ProtocolError("no room in the ledger")
+            commit(self, step)
+
+        monkeypatch.setattr(SiteJob, "_commit", refuse_once)
+        job, members = run("secagg")
+        result = job.run(SITES)
+        assert [VICTIM in record.contributors for record in result.rounds] == [True, False, True, True]
+        assert "train-0002" not in committed_steps(members.contexts[VICTIM])
+
+    @pytest.mark.parametrize("task", ["train", "acknowledge", "reveal"])
+    def test_two_drops_end_the_job_with_one_line(self, task: str, run: Run) -> None:
+        def is_lost(site: str, header: TaskHeader) -> bool:
+            return site in SITES[:2] and (header.kind, header.round) == (task, 2)
+
+        job, members = run("secagg", lost=is_lost)
+        with pytest.raises(FederationError, match=r"^round 2.*: 2 of at least 3 sites .*; the job ends here$"):
+            job.run(SITES)
+        assert all(len(committed_steps(context)) == 2 for context in members.contexts.values()), "it stays charged"
+
+
+@pytest.mark.parametrize("kind", ["he", "secagg"])
+@pytest.mark.parametrize("task", ["keys", "confirm", "agree", "conclude"])
+def test_a_drop_in_the_set_up(kind: str, task: str, run: Run) -> None:
+    job, members = run(kind, deaf=lambda site, header: site == VICTIM and header.kind == task)
+    others = tuple(site for site in SITES if site != VICTIM)
+    assert [record.contributors for record in job.run(SITES).rounds] == [others] * ROUNDS
+    assert committed_steps(members.contexts[VICTIM]) == []
+
+
+@pytest.mark.threat("T-36")
+def test_a_second_announcement_of_a_round_ends_the_job_at_the_site(run: Run) -> None:
+    """The sites' answers to the whole ring are there; the server asks again for a ring of three."""
+    job, members = run("secagg")
+    ask, told = members.ask, []
+
+    def ask_again(header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int) -> dict[str, Reply]:
+        replies = ask(header, body, sites, need)
+        if (header.kind, header.round) == ("train", 2):
+            total = members.contexts[VICTIM].protection.total_bytes
+            offer = (len(body) - total) // len(header.ring)
+            smaller = header.model_copy(update={"ring": header.ring[:3]})
+            told.append(members.reply(VICTIM, smaller, body[: total + 3 * offer]))
+        return replies
+
+    job.ask = ask_again
+    result = job.run(SITES)
+    assert [reply.kind for reply in told] == [ReplyKind.REFUSAL]
+    assert [VICTIM in record.contributors for record in result.rounds] == [True, True, False, False]
+    with pytest.raises(ProtocolError, match="its keys are forgotten"):
+        members.contexts[VICTIM].protection.protect(2, members.updates[2][VICTIM])
