@@ -2,8 +2,8 @@
 
 - `client_speedup_vs_flare`: from the update in floats to the message in bytes.
 - `server_speedup_vs_flare`: from five messages in bytes to what goes back to the sites in bytes.
-- `client_round_speedup_vs_flare`: the client's time with the decryption of the result, which in ours checks it too
-  and expands the sites' seeds, work that FLARE's server does.
+- `client_round_speedup_vs_flare`: the client's time with the decryption of the result; in ours it also acknowledges
+  and checks the sum, and expands the sites' seeds, which FLARE's server does.
 - `upload_vs_float32`: bytes of a message over the bytes of the update.
 """
 
@@ -60,7 +60,8 @@ def _our_round(job: ProtectedJob, models: list[Model], seconds: dict[str, list[f
     seconds["client"] += [sum(parts) for parts in zip(flatten, *calls, strict=True)]
     seconds["protect"] += costs.sites["protect"]
     seconds["server"].append(sum(costs.server))
-    seconds["open"] += costs.sites["open"]
+    acknowledge = costs.sites.get("acknowledge", [0.0] * SITES)
+    seconds["open"] += [sum(parts) for parts in zip(acknowledge, costs.sites["open"], strict=True)]
 
 
 def _compare(shapes: dict[str, list[int]]) -> dict[str, float]:
