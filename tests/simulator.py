@@ -9,12 +9,15 @@
 of an answer. A lying server is a hook, or a test that asks sites by hand with `ask`.
 """
 
+import copy
 import datetime
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from threading import RLock
 from typing import TypeVar
+from unittest import mock
 
 import numpy as np
 from cryptography import x509
@@ -23,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from almoner.errors import FederationError, ProtocolError
+from almoner.protection.hidden import Hidden
 from almoner.protection.scheme import (
     Answers,
     Conversation,
@@ -239,6 +243,25 @@ class Simulation:
         except ProtocolError as error:
             self.errors.setdefault(site, error)
             return None
+
+
+def snapshot(thing: T) -> T:
+    """Copy a site, or a whole job, with all secrets, as a snapshot of a machine does; their classes refuse that."""
+    locks = mock.patch.dict(copy._deepcopy_dispatch, {type(RLock()): lambda lock, memo: RLock()})  # type: ignore[attr-defined]
+    with mock.patch.object(Hidden, "__reduce_ex__", object.__reduce_ex__), locks:
+        return copy.deepcopy(thing)
+
+
+@lru_cache(maxsize=8)
+def _set_up(num_sites: int, terms: tuple[tuple[str, int], ...]) -> Simulation:
+    job = Simulation.of("secagg", num_sites, **dict(terms))
+    job.set_up()
+    return job
+
+
+def running(num_sites: int = 5, **terms: int) -> Simulation:
+    """Return a copy of a job of secret sharing whose sites have agreed on keys, before its first round."""
+    return snapshot(_set_up(num_sites, tuple(sorted(terms.items()))))
 
 
 def losing(*lost: tuple[int, Task, str]) -> Shown:

@@ -66,8 +66,6 @@ __all__ = ["Agreed", "SiteAgreement", "SiteKeys", "agree_on_keys"]
 
 SetUpTask = Literal["keys", "confirm", "agree", "conclude"]
 Names = tuple[str, ...]
-
-
 S = TypeVar("S", bound=Hidden)
 N = TypeVar("N", bound=Hidden)
 
@@ -111,8 +109,8 @@ class SiteAgreement(Hidden):
         """Forget the keys; every later question raises."""
         self._state = Ended()
 
-    def answer_bytes(self, task: SetUpTask) -> int:
-        """Return the length of this site's answer to a question that is not "conclude".
+    def answer_bytes(self, task: Literal["keys", "confirm", "agree"]) -> int:
+        """Return the length of this site's answer; that to "conclude" is the protection's own affair.
 
         A dealer's confirmation is longer, and who deals is known once "confirm" was asked.
         """

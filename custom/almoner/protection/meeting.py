@@ -33,8 +33,6 @@ _SHARE_LABEL = b"almoner-set-up-share-1"
 _CONFIRM_LABEL = b"almoner-set-up-confirm-1"
 _DEALT_LABEL = b"almoner-set-up-dealt-1"
 _TAG_KEY_LABEL = b"almoner-tag-key-1"
-_TAG_DIGEST_LABEL = b"almoner-tag-key-digest-1"
-_DEALT_DIGEST_LABEL = b"almoner-set-up-dealt-digest-1"
 _SHARED_LABEL = b"almoner-set-up-shared-1"
 _AGREE_LABEL = b"almoner-set-up-agree-1"
 
@@ -172,11 +170,9 @@ def make_tag_key(meeting: Meeting, members: tuple[str, ...], shares: dict[str, b
 def shared_digest(meeting: Meeting, members: tuple[str, ...], tag_key: bytes, dealt: bytes) -> bytes:
     """Return the digest of who is in and what they share, the same at every site that was told the same.
 
-    The dealt secret is hashed with K_tag, so that the digest confirms no guess of it.
+    It is over both secrets at once, and K_tag cannot be guessed, so it confirms no guess of the dealt secret.
     """
-    tag_digest = statement(_TAG_DIGEST_LABEL, meeting.transcript, 0, "", tag_key)
-    dealt_digest = statement(_DEALT_DIGEST_LABEL, meeting.transcript, 0, "", tag_key, dealt)
-    return statement(_SHARED_LABEL, meeting.transcript, 0, "", names(members), tag_digest, dealt_digest)
+    return statement(_SHARED_LABEL, meeting.transcript, 0, "", names(members), tag_key, dealt)
 
 
 def make_agreement(meeting: Meeting, site: str, keys: JobKeys, digest: bytes) -> bytes:

@@ -47,9 +47,10 @@ def agree_on_keys(
 
     Raises:
         FederationError: fewer than t or `min_sites` answered as they should, or the dealer did not.
+        ProtocolError: the roster does not pin a proper certificate for each of the sites.
     """
-    shown = yield _question(terms, "keys", {}, dict.fromkeys(sites, SET_UP_BYTES))
     certificate_keys = {site: public_key(pinned_certificate(roster, site), site) for site in sites}
+    shown = yield _question(terms, "keys", {}, dict.fromkeys(sites, SET_UP_BYTES))
     shown = _keep(terms, shown, lambda site, said: read_set_up(said, terms, site, certificate_keys[site]), "keys")
     shown = _enough(terms, _without_twins(shown), "keys")
     meeting = meet(terms, tuple(shown), shown, certificate_keys, dealt_bytes)

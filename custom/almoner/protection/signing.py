@@ -1,6 +1,7 @@
 """Signatures with the keys of the kits: RSA-PSS, SHA-256, 32 bytes of salt, over statements that say what they are for.
 
-The one place that signs or verifies with RSA.
+The one place that signs or verifies with RSA. FLARE signs with the same keys, also bytes that a peer chooses; its
+signatures have the longest salt that fits, and none of them verifies here.
 """
 
 from functools import lru_cache

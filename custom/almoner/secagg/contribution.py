@@ -20,7 +20,7 @@ from almoner.protection import message
 from almoner.protection.hidden import Hidden
 from almoner.protection.set_up import DIGEST_BYTES, ED25519_BYTES, JobKeys, check_subset, names
 from almoner.secagg import merkle
-from almoner.secagg.blocks import blocks
+from almoner.secagg.blocks import BLOCK_VALUES, blocks
 from almoner.secagg.masking import Mask, Masker, mask_tag
 from almoner.secagg.offers import Ring
 from almoner.secagg.packing import Words
@@ -70,8 +70,9 @@ def make_contribution(
     header = contribution_header(session.terms)
     out, digest = io.BytesIO(bytes(message.HEADER_BYTES + header.payload_bytes)), sha256()
     out.write(header.encode())
+    scratch = np.empty(BLOCK_VALUES, dtype=np.int64)
     for block in blocks(session.terms.dimension):
-        within = np.clip(values[block], -limit, limit).astype(np.int64, copy=False)
+        within = np.clip(values[block], -limit, limit, out=scratch[: block.stop - block.start])
         running.add(within)
         words = packing.pack(within)
         masker.apply(words)

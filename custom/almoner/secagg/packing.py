@@ -4,8 +4,9 @@ A value v in [-L, L] becomes the unsigned v + L ≤ 2L. If n·2L < 2^21, three f
 each value takes a word of 32. With L = 32767, three fit up to n = 32. A sum of n packed vectors is then below the
 modulus of the word in every field, also modulo 2^64 or 2^32 after masks were added and taken off.
 
-Within a block of values, field k of word i holds value k·W + i, where W is the block's number of words: three plain
-vector operations a block. Fields past the end of the vector, and the 64th bit, are zero and stay zero.
+Within a block of values, field k of word i holds value k·W + i, where W is the block's number of words: a few plain
+vector operations a block. Offsets are added for all fields at once: modulo 2^64, Σ (v_k + L)·2^21k is Σ v_k·2^21k plus
+a constant. Fields past the end of the vector, and the 64th bit, are zero and stay zero.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ Int64 = npt.NDArray[np.int64]
 
 FIELD_BITS = 21
 FIELDS = 3
+_SHIFT = np.uint64(FIELD_BITS)
 _FIELD_MASK = np.uint64((1 << FIELD_BITS) - 1)
 
 
@@ -73,14 +75,15 @@ class Packing:
         if self.fields == 1:
             return (values + self.limit).astype(self.dtype)
         width = self.num_words(values.size)
-        padded = np.zeros(FIELDS * width, dtype=np.int64)
-        np.add(values, self.limit, out=padded[: values.size])
-        low, middle, high = padded.view(self.dtype).reshape(FIELDS, width)
-        high <<= np.uint64(FIELD_BITS)
-        high |= middle
-        high <<= np.uint64(FIELD_BITS)
-        high |= low
-        return high
+        if values.size % FIELDS:
+            values = np.pad(values, (0, FIELDS * width - values.size), constant_values=-self.limit)
+        low, middle, high = values.view(self.dtype).reshape(FIELDS, width)
+        words = high << _SHIFT
+        words += middle
+        words <<= _SHIFT
+        words += low
+        words += np.uint64(self.limit * (1 + (1 << FIELD_BITS) + (1 << 2 * FIELD_BITS)))
+        return words
 
     def unpack(self, words: Words, num_values: int, num_addends: int) -> Int64:
         """Return the sums that one block's words hold, each addend's offset taken off.
@@ -93,17 +96,16 @@ class Packing:
         Raises:
             ProtocolError: no sum of so many vectors gives these words.
         """
-        if self.fields == 1:
-            sums = words.astype(np.int64)
-        else:
-            shifts = np.arange(FIELDS, dtype=np.uint64)[:, None] * np.uint64(FIELD_BITS)
-            sums = (words >> shifts).view(np.int64).reshape(-1)
-            sums[: -words.size] &= np.int64(_FIELD_MASK)
-        if sums.max() > self._largest_sum(num_addends) or sums.min() < 0 or sums[num_values:].any():
+        sums = np.empty(self.fields * words.size, dtype=np.uint64)
+        for place, field in enumerate(sums.reshape(self.fields, words.size)):
+            np.right_shift(words, self.dtype.type(place * FIELD_BITS), out=field)
+            if place + 1 < self.fields:
+                field &= _FIELD_MASK
+        if sums.max() > self._largest_sum(num_addends) or sums[num_values:].any():
             raise ProtocolError(
                 "open: the total holds no sum of so many addends: masks are left in it, or it is damaged"
             )
-        result = sums[:num_values]
+        result = sums[:num_values].view(np.int64)
         result -= num_addends * self.limit
         return result
 

@@ -37,18 +37,20 @@ def quantise(
     Raises:
         ProtocolError: step or limit is out of range, or the values are no vector of floats.
     """
-    if not 0 < step < np.inf or not 1 <= limit < 2**31:
+    if not 0 < step < np.inf or not 1 / step < np.inf or not 1 <= limit < 2**31:
         raise ProtocolError(f"quantise: step {step} or limit {limit} is out of range: take them from the job's grid")
     if values.ndim != 1 or not np.issubdtype(values.dtype, np.floating):
         raise ProtocolError("quantise: the values are no vector of floats: flatten them")
     stream, result = Stream(key or secrets.token_bytes(KEY_BYTES)), np.empty(values.size, dtype=np.int32)
-    chances = np.empty(BLOCK_VALUES, dtype="<u4")
+    bits, scaled, chances = np.empty(BLOCK_VALUES, dtype="<u4"), np.empty(BLOCK_VALUES), np.empty(BLOCK_VALUES)
     for block in blocks(values.size):
-        scaled = np.divide(values[block], step, dtype=np.float64)
-        np.clip(scaled, -limit, limit, out=scaled)
-        scaled[np.isnan(scaled)] = 0.0
-        drawn = chances[: scaled.size]
+        size = block.stop - block.start
+        exact, chance, drawn = scaled[:size], chances[:size], bits[:size]
+        np.multiply(values[block], 1 / step, out=exact, dtype=np.float64)
+        np.clip(exact, -limit, limit, out=exact)
+        exact[np.isnan(exact)] = 0.0
         stream.fill(drawn.view(np.uint8))
-        scaled += drawn * _FRACTION
-        result[block] = np.floor(scaled, out=scaled)
+        np.multiply(drawn, _FRACTION, out=chance)
+        exact += chance
+        result[block] = np.floor(exact, out=exact)
     return result

@@ -114,11 +114,12 @@ class SecaggServer(ServerProtection):
         return found
 
     def _have_revealed(self, ring: Ring, roll: Roll, signatures: Answers) -> Conversation[Judgement]:
-        """Show the acknowledgements; judge the shares, and keep the offers for the next round."""
+        """Show t acknowledgements to all who gave one; judge the shares, and keep the offers for the next round."""
         session, num_sites = self._held(), len(self._terms.sites)
         size = reveal_bytes(num_sites) + offer_bytes(num_sites)
-        sites, body = tuple(signatures), b"".join(signatures.values())
-        answers = yield self._question("reveal", ring.number, sites, body, sites, size)
+        shown = dict(list(signatures.items())[: self._terms.threshold])
+        body = b"".join(shown.values())
+        answers = yield self._question("reveal", ring.number, tuple(shown), body, tuple(signatures), size)
         cut = reveal_bytes(num_sites)
         reveals = self._good(answers, lambda site, said: read_reveal(said[:cut], session, ring, roll, site))
         self._offers = self._good(answers, lambda site, said: read_offer(said[cut:], session, ring.number + 1, site))

@@ -40,6 +40,7 @@ colluding site.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from threading import RLock
 
 from almoner.errors import ProtocolError
 from almoner.protection.agreement import Agreed, SiteAgreement
@@ -84,6 +85,7 @@ class SecaggSite(SiteProtection):
             raise ProtocolError(f"secret sharing: the job's terms are of scheme {terms.scheme}: report this")
         self._terms, self._site = terms, site
         self._agreement = SiteAgreement(terms, roster, root_certificate_pem, site, private_key_pem, None, 0)
+        self._lock = RLock()
         self._job: tuple[Agreed, Session] | None = None
         self._state: State = SetUp()
         self._announced = b""
@@ -159,9 +161,10 @@ class SecaggSite(SiteProtection):
 
     def close(self) -> None:
         """Forget the keys; every later call raises."""
-        self._state, self._job, self._sent, self._opened = Ended(), None, None, None
-        self._answers.clear()
-        self._agreement.close()
+        with self._lock:
+            self._state, self._job, self._sent, self._opened = Ended(), None, None, None
+            self._answers.clear()
+            self._agreement.close()
 
     def answer_bytes(self, task: Task) -> int:
         """Return the one length of this site's answer to a task."""
@@ -184,16 +187,17 @@ class SecaggSite(SiteProtection):
 
     @contextmanager
     def _step(self) -> Iterator[None]:
-        """Forget everything if a step fails, for whatever reason."""
-        if isinstance(self._state, Ended):
-            raise ProtocolError(f"the job has ended at {self._site}: its keys are forgotten")
-        done = False
-        try:
-            yield
-            done = True
-        finally:
-            if not done:
-                self.close()
+        """Let one thread in at a time; forget everything if a step fails, for whatever reason."""
+        with self._lock:
+            if isinstance(self._state, Ended):
+                raise ProtocolError(f"the job has ended at {self._site}: its keys are forgotten")
+            done = False
+            try:
+                yield
+                done = True
+            finally:
+                if not done:
+                    self.close()
 
     def _move(self, task: Task, number: int, contributors: Names, body: bytes) -> bytes:
         """Answer a question that was not asked before."""
@@ -240,10 +244,9 @@ class SecaggSite(SiteProtection):
         (agreed, session), state = self._held(), self._state
         if not isinstance(state, Begun) or state.secrets is None or number != state.ring.number:
             raise self._refusal("protect", number)
-        masks = state.secrets.spend(session, state.ring, self._site)
-        sent = make_contribution(session, state.ring, self._site, agreed.keys, self._tag(number), masks, values)
         self._state = Contributed(state.ring, state.holdings)
-        return sent
+        masks = state.secrets.spend(session, state.ring, self._site)
+        return make_contribution(session, state.ring, self._site, agreed.keys, self._tag(number), masks, values)
 
     def _acknowledge(self, state: Begun | Contributed, contributors: Names, body: bytes) -> bytes:
         """Check the roll; sign it, and no other one."""

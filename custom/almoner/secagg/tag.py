@@ -54,7 +54,7 @@ class RoundTag(Hidden):
         words >>= np.uint64(3)
         self._step = int(words[0]) % PRIME
         limbs = [(words[1:] >> np.uint64(_LIMB_BITS * k)) & np.uint64(0xFFFF) for k in range(_LIMBS)]
-        self._limbs = np.ascontiguousarray(np.stack(limbs, axis=1), dtype=np.float64)
+        self._limbs = np.stack(limbs).astype(np.float64).T
 
     def pad(self, site: str) -> int:
         """Return the number that binds a site's tag to this round and site, in [0, p)."""

@@ -118,6 +118,8 @@ def honest(question: Question, site: str) -> tuple[tuple[str, ...], bytes]:
 class Network:
     """Sites that answer a server through a network which can change what each is shown, and what it says.
 
+    The first error of each site is kept.
+
     Args:
         machines: the sites' agreements.
         show: what a site is shown.
@@ -154,7 +156,7 @@ class Network:
             try:
                 said = self.hear(question, site, self.tell(site, question, *shown))
             except ProtocolError as error:
-                self.errors[site] = error
+                self.errors.setdefault(site, error)
                 continue
             if len(said) == question.answer_bytes[site]:
                 answers[site] = said
@@ -177,16 +179,16 @@ class Network:
 
 def careless_server(sites: tuple[str, ...] = SITES, dealt_bytes: int = 0) -> Generator[Question, Any, SiteKeys]:
     """Relay whatever sites say, as a server does that is in league with one of them."""
-    shown: dict[str, bytes] = {}
+    asked, shown = sites, dict[str, bytes]()
     parts: dict[str, bytes] = {}
     for task in ("keys", "confirm", "agree", "conclude"):
-        asked = tuple(parts) or sites
+        asked = sites if task == "keys" else tuple(parts)
         lengths = dict.fromkeys(asked, {"keys": SET_UP_BYTES, "agree": AGREEMENT_BYTES}.get(task, len(CONCLUDED)))
         if task == "confirm":
             lengths = {site: confirmation_bytes(TERMS, dealt_bytes, site == asked[0]) for site in asked}
         parts = yield Question(task, 0, tuple(parts), b"".join(parts.values()), asked, 0, lengths)
         shown = shown or parts
-    return SiteKeys(tuple(parts), shown, parts)
+    return SiteKeys(tuple(parts), asked, shown, parts)
 
 
 def network(sites: tuple[str, ...] = SITES, dealt: bool = False, **changes: Any) -> Network:

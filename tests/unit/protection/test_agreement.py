@@ -189,13 +189,14 @@ def test_every_pair_of_state_and_question(steps: int, task: str) -> None:
 
 @pytest.mark.parametrize(("steps", "task"), [(steps, TASKS[steps - 1]) for steps in (2, 3, 4)])
 def test_the_last_question_with_other_words(steps: int, task: str) -> None:
-    machine, calls = until(steps)
-    contributors, body = calls[task]
-    changed = body[:-1] + bytes([body[-1] ^ 1])
-    for other in ((contributors, changed), (contributors[:-1], body), (contributors, body + b"\0")):
-        machine, _ = until(steps)
+    for other in (
+        lambda contributors, body: (contributors, body[:-1] + bytes([body[-1] ^ 1])),
+        lambda contributors, body: (contributors[:-1], body),
+        lambda contributors, body: (contributors, body + b"\0"),
+    ):
+        machine, calls = until(steps)
         with pytest.raises(ProtocolError, match="not asked now, or not like this"):
-            put(machine, task, other)
+            put(machine, task, other(*calls[task]))
         assert isinstance(machine._state, Ended)
 
 
