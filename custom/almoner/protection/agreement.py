@@ -21,7 +21,8 @@ Who learns what from the set-up:
   of the whole job, even if it is not among the members in the end. These are secrets towards the server only.
 - *The server with one site of P* therefore knows tag key and dealt secret: tags then prove nothing, and HE hides
   nothing. A coalition of the server and c sites still cannot open a box between two other sites, or sign for one.
-- A member can make the agreement fail (boxes that do not open, two different s_u). That costs the job, no data.
+- A member can make the agreement fail (boxes that do not open, two different s_u), for all or for sites of its
+  choice, and is not named: those sites' logs say whose box did not open. That costs the job, no data.
 
 Keys live in this process's memory alone. What starts again holds none; that it is not let into the same job once
 more, with new keys, is for the caller to see to (a site's launcher starts no job twice).

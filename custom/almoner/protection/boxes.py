@@ -115,7 +115,9 @@ def box_key(keys: JobKeys, peer: PublicKeys, transcript: bytes, address: Address
     Raises:
         ProtocolError: the peer's key makes no secret.
     """
-    secret = shared_secret(keys.exchange, peer.exchange, f"key for {address.receiver}")
+    if peer.exchange not in keys.secrets:
+        keys.secrets[peer.exchange] = shared_secret(keys.exchange, peer.exchange, f"key for {address.receiver}")
+    secret = keys.secrets[peer.exchange]
     receiver = address.receiver.encode()
     raw = derive(secret, address.label, transcript, address.number, address.sender, receiver)
     return BoxKey(raw, transcript, address)

@@ -33,6 +33,8 @@ SIGNED_BYTES = SET_UP_BYTES - SIGNATURE_BYTES
 SET_UP_LABEL = b"almoner-set-up-keys-1"
 _TRANSCRIPT_LABEL = b"almoner-transcript-1"
 _FIELD_PRIME = 2**255 - 19
+_PROBE = X25519PrivateKey.from_private_bytes(bytes([1]) * KEY_BYTES)
+"""Any private key finds points of low order; nothing is derived from this one."""
 
 
 def statement(label: bytes, transcript: bytes, number: int, site: str, *parts: bytes) -> bytes:
@@ -184,10 +186,16 @@ class PublicKeys:
 
 
 class JobKeys(Hidden):
-    """A site's private keys for one job, in memory alone."""
+    """A site's private keys for one job, in memory alone.
+
+    Args:
+        exchange: what secrets with other sites are made with.
+        signing: what statements are signed with.
+    """
 
     def __init__(self, exchange: X25519PrivateKey, signing: Ed25519PrivateKey) -> None:
         self.exchange = exchange
+        self.secrets: dict[bytes, bytes] = {}  # by the peer's key: every box of a job derives from one exchange
         self._signing = signing
         public = exchange.public_key().public_bytes_raw(), signing.public_key().public_bytes_raw()
         self.public = PublicKeys(*public)
@@ -211,7 +219,7 @@ def check_exchange_key(key: bytes) -> None:
     if len(key) != KEY_BYTES or int.from_bytes(key, "little") >= _FIELD_PRIME:
         raise ProtocolError("the X25519 key is not encoded as it must be")
     try:
-        X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(key))
+        _PROBE.exchange(X25519PublicKey.from_public_bytes(key))
     except ValueError:
         raise ProtocolError("the X25519 key is of low order") from None
 

@@ -1,4 +1,9 @@
-"""Long pseudorandom streams: AES-256 in counter mode, written block by block into buffers of the caller."""
+"""Long pseudorandom streams: AES-256 in counter mode, written block by block into buffers of the caller.
+
+The keystream is taken from OpenSSL's GCM, whose encryption is counter mode and which is up to twice as fast as
+OpenSSL's CTR where the processor has wide AES instructions. With a nonce of 96 zero bits, GCM keeps counter 1 for the
+tag, which nobody asks for here, and encrypts from counter 2.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +23,7 @@ class Stream(Hidden):
     """The stream of one key, from its beginning.
 
     *Guarantee*: the bytes depend on the key and their position alone, not on the lengths that they are asked in.
-    A key makes one stream: the counter starts at zero, so the same key gives the same bytes.
+    A key makes one stream: the counter starts at 2, so the same key gives the same bytes. 64 GiB at most.
 
     Args:
         key: 32 bytes, used for nothing else.
@@ -26,13 +31,13 @@ class Stream(Hidden):
     Raises:
         ProtocolError: the key has another length.
 
-    Reference: NIST SP 800-38A, 6.5.
+    Reference: NIST SP 800-38A, 6.5; NIST SP 800-38D, 7.1.
     """
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ProtocolError(f"a stream's key has {len(key)} bytes, expected {KEY_BYTES}: report this")
-        self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+        self._cipher = Cipher(algorithms.AES(key), modes.GCM(bytes(12))).encryptor()
 
     def fill(self, buffer: npt.NDArray[np.uint8]) -> None:
         """Write the next bytes of the stream.

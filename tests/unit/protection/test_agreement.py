@@ -22,9 +22,15 @@ from protection_cases import (
 from almoner.errors import FederationError, ProtocolError
 from almoner.protection.agreement import Agreed, SiteAgreement
 from almoner.protection.agreement_states import Ended, New
-from almoner.protection.meeting import AGREEMENT_BYTES, confirmation_bytes
+from almoner.protection.meeting import (
+    AGREEMENT_BYTES,
+    _confirmed,
+    confirmation_bytes,
+    read_agreement,
+    verify_confirmation,
+)
 from almoner.protection.scheme import Question
-from almoner.protection.set_up import SET_UP_BYTES, transcript
+from almoner.protection.set_up import ED25519_BYTES, SET_UP_BYTES, transcript
 
 TASKS = ("keys", "confirm", "agree", "conclude")
 slow = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -230,6 +236,20 @@ def test_any_changed_byte_ends_the_job(data: st.DataObject) -> None:
     assert isinstance(net.machines["cyd"]._state, Ended)
 
 
+@pytest.mark.parametrize("task", TASKS[1:])
+@pytest.mark.parametrize("change", [lambda body: body + b"\0", lambda body: body[:-1], lambda body: b""])
+def test_a_body_of_another_length_ends_the_job(task: str, change: Any) -> None:
+    net = network(
+        show=lambda question, site: (
+            question.contributors,
+            change(question.body) if (question.task, site) == (task, "cyd") else question.body,
+        )
+    )
+    net.run()
+    assert " bytes, expected " in str(net.errors["cyd"])
+    assert isinstance(net.machines["cyd"]._state, Ended)
+
+
 @slow
 @given(st.lists(st.sampled_from(TASKS), max_size=9))
 @example([*TASKS])
@@ -284,3 +304,21 @@ def test_a_secret_of_another_length_is_not_dealt() -> None:
     with pytest.raises(FederationError, match="ada did not deal"):
         net.run()
     assert "the secret has 5 bytes" in str(net.errors["ada"])
+
+
+def test_a_signed_confirmation_of_another_length() -> None:
+    """Its own signer could otherwise shift what is read as whose box."""
+    machine, _ = until(2)
+    state = machine._state
+    verify_confirmation(state.meeting, "cyd", state.said)
+    for content in (state.said[ED25519_BYTES:] + b"\0", state.said[ED25519_BYTES:-1], b""):
+        longer = state.keys.sign(_confirmed(state.meeting, "cyd", content)) + content
+        with pytest.raises(ProtocolError, match=f"confirmation of cyd: {len(longer)} bytes"):
+            verify_confirmation(state.meeting, "cyd", longer)
+
+
+@pytest.mark.parametrize("said", [b"", bytes(95), bytes(97)])
+def test_an_agreement_of_another_length(said: bytes) -> None:
+    machine, _ = until(2)
+    with pytest.raises(ProtocolError, match=f"agreement of cyd: {len(said)} bytes"):
+        read_agreement(machine._state.meeting, "cyd", said)

@@ -1,6 +1,7 @@
 """A box opens for its one address in its one job; X25519 keys that make no secret are refused."""
 
 import dataclasses
+import hmac
 from typing import Any
 
 import pytest
@@ -160,6 +161,15 @@ def test_high_bit_is_no_second_key() -> None:
     key = ADA.public.exchange
     with pytest.raises(ProtocolError, match="not encoded"):
         PublicKeys(key[:31] + bytes([key[31] | 0x80]), ADA.public.signing)
+
+
+def test_keys_are_hkdf_salted_with_the_transcript() -> None:
+    """RFC 5869 with the standard library's HMAC; one block, since 32 bytes are asked."""
+    bound = statement(b"label", T, 3, "ada", b"part")
+    extracted = hmac.digest(T, b"secret", "sha256")
+    assert derive(b"secret", b"label", T, 3, "ada", b"part") == hmac.digest(extracted, bound + b"\x01", "sha256")
+    shared = ADA.exchange.exchange(BOB.exchange.public_key())
+    assert box_key(ADA, BOB.public, T, ADDRESS).raw == derive(shared, b"a kind of box", T, 3, "ada", b"bob")
 
 
 PARTS = st.lists(st.binary(max_size=6), max_size=4)

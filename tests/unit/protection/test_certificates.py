@@ -1,5 +1,7 @@
 """Only a certificate that the roster pins and the root issued to that very site speaks for it."""
 
+from collections.abc import Callable
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from protection_cases import SITES, careless_server, entry, entry_of, issue, key_pem, network, pem, root_pem, roster
@@ -10,7 +12,7 @@ from almoner.protection import certificates
 from almoner.protection.certificates import pinned_certificate, site_keys
 from almoner.schema.consortium import Roster, RosterEntry
 
-USER = ("lead@ada.example", "lead")
+USER = "lead@ada.example"
 
 
 def refusal(*instead: RosterEntry) -> str:
@@ -30,37 +32,31 @@ def test_certificate_made_at_the_site_names_its_role() -> None:
     assert len(site_keys(roster(own), root_pem(), SITES)) == len(SITES)
 
 
-def sybils() -> dict[str, tuple[RosterEntry, str]]:
-    """Certificates that the consortium's root stands behind, or seems to, shown as bob's."""
-    user, server = issue(*USER[:1], "user", role=USER[1]), issue("server.example", "server")
-    return {
-        "of a user": (entry_of("bob", user), "of somebody else"),
-        "of a user named like the site": (entry_of("bob", issue("bob", "user", role="lead")), "of another role"),
-        "of the server": (entry_of("bob", server), "of somebody else"),
-        "of the server, with its role": (entry_of("bob", issue("bob", "server", role="server")), "of another role"),
-        "of another site": (entry_of("bob", issue("eve", "eve")), "of somebody else"),
-        "signed by a user's key": (
-            entry_of("bob", issue("bob", "mallory", issuer=USER[0], issuer_key="user")),
-            "not issued by the consortium's root",
-        ),
-        "signed by a site's key in the root's name": (
-            entry_of("bob", issue("bob", "mallory", issuer="root", issuer_key="eve")),
-            "not issued by the consortium's root",
-        ),
-        "signed by itself": (
-            entry_of("bob", issue("bob", "mallory", issuer="bob", issuer_key="mallory")),
-            "not issued by the consortium's root",
-        ),
-        "with the root's key": (entry_of("bob", issue("bob", "root")), "is that of the root"),
-        "with another site's key": (entry_of("eve", issue("eve", "ada")), "has the key of another site"),
-    }
+NOT_ISSUED = "not issued by the consortium's root"
+
+SYBILS: dict[str, tuple[Callable[[], RosterEntry], str]] = {
+    "of a user": (lambda: entry_of("bob", issue(USER, "user", role="lead")), "of somebody else"),
+    "of a user named like the site": (lambda: entry_of("bob", issue("bob", "user", role="lead")), "of another role"),
+    "of the server": (lambda: entry_of("bob", issue("server.example", "server")), "of somebody else"),
+    "of the server, with its role": (lambda: entry_of("bob", issue("bob", "server", role="server")), "of another role"),
+    "of another site": (lambda: entry_of("bob", issue("eve", "eve")), "of somebody else"),
+    "signed by a user's key": (lambda: entry_of("bob", issue("bob", "mallory", "", USER, "user")), NOT_ISSUED),
+    "signed by a site's key in the root's name": (
+        lambda: entry_of("bob", issue("bob", "mallory", "", "root", "eve")),
+        NOT_ISSUED,
+    ),
+    "signed by itself": (lambda: entry_of("bob", issue("bob", "mallory", "", "bob", "mallory")), NOT_ISSUED),
+    "with the root's key": (lambda: entry_of("bob", issue("bob", "root")), "is that of the root"),
+    "with another site's key": (lambda: entry_of("eve", issue("eve", "ada")), "has the key of another site"),
+}
+"""Certificates that the consortium's root stands behind, or seems to, shown as those of a site."""
 
 
 @pytest.mark.threat("T-35")
-@pytest.mark.parametrize("which", list(sybils()))
+@pytest.mark.parametrize("which", list(SYBILS))
 def test_sybils(which: str) -> None:
-    shown, text = sybils()[which]
-    assert text in refusal(shown)
+    shown, text = SYBILS[which]
+    assert text in refusal(shown())
 
 
 @pytest.mark.threat("T-35")
@@ -76,7 +72,7 @@ def test_sybils(which: str) -> None:
 )
 def test_what_a_sybil_would_get(which: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever holds some key of the consortium would sit at bob's place and know the job's secrets."""
-    false = roster(sybils()[which][0])
+    false = roster(SYBILS[which][0]())
     with pytest.raises(ProtocolError):
         site_agreement("ada", roster=false)
 

@@ -15,13 +15,16 @@ SECRET = b"\xabSECRET".ljust(32, b"!")
 
 
 def holders() -> list[Hidden]:
+    states: list[Hidden] = []
     net = network()
+    net.hear = lambda question, site, said: states.append(net.machines[site]._state) or said
     net.run()
+    assert {type(state).__name__ for state in states} == {"Shown", "Confirmed", "Shared", "Agreed"}
     site = SITES[0]
     fresh = agreement(site)
     fresh.keys()
     key = BoxKey(SECRET, b"T", Address(b"label", 0, "ada", "bob"))
-    return [JobKeys.generate(), key, Stream(SECRET), net.agreed[site], net.machines[site], fresh, fresh._state]
+    return [JobKeys.generate(), key, Stream(SECRET), net.agreed[site], net.machines[site], fresh, *states]
 
 
 def test_repr_pickle_and_copy() -> None:

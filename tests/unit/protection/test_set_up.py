@@ -112,6 +112,21 @@ def test_at_another_sites_place() -> None:
         read_set_up(MESSAGE, TERMS, "eve", BOB)
 
 
+@pytest.mark.threat("T-35")
+def test_a_message_of_another_job_under_the_digest_of_this_one() -> None:
+    """What is signed holds the terms too, not only what stands before the keys."""
+    old = dataclasses.replace(TERMS, nonce="f" * 32)
+    message = make_set_up(old, "bob", KEYS, key_pem("bob"))
+    assert read_set_up(message, old, "bob", BOB) == KEYS.public
+    with pytest.raises(ProtocolError, match="not signed with its certificate's key"):
+        read_set_up(TERMS.digest() + message[32:], TERMS, "bob", BOB)
+
+
+def test_transcript_holds_names_beside_messages() -> None:
+    one = transcript(TERMS, ("ada", "bob"), {"ada": b"1", "bob": b"2"})
+    assert one != transcript(TERMS, ("ada", "cyd"), {"ada": b"1", "cyd": b"2"})
+
+
 def test_transcript_holds_who_and_what() -> None:
     messages = {site: make_set_up(TERMS, site, JobKeys.generate(), key_pem(site)) for site in SITES}
     other = {**messages, "eve": make_set_up(TERMS, "eve", JobKeys.generate(), key_pem("eve"))}
