@@ -43,6 +43,7 @@ from almoner.secagg.server import SecaggServer
 from almoner.secagg.site import OutsideTheRing, SecaggSite
 
 T = TypeVar("T")
+DIMENSION = 7
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -89,7 +90,7 @@ def roster_of(sites: tuple[str, ...]) -> Roster:
 
 
 def terms_of(
-    scheme: str, sites: tuple[str, ...], dimension: int = 7, colluding: int = 1, min_sites: int = 3
+    scheme: str, sites: tuple[str, ...], dimension: int = DIMENSION, colluding: int = 1, min_sites: int = 3
 ) -> JobTerms:
     return JobTerms(
         envelope_digest="ab" * 32,
@@ -107,6 +108,22 @@ def terms_of(
 
 def names_of(num_sites: int) -> tuple[str, ...]:
     return tuple(f"site-{number}" for number in range(1, num_sites + 1))
+
+
+def _sides(terms: JobTerms) -> tuple[ServerProtection, dict[str, SiteProtection]]:
+    """Return the two sides of a scheme."""
+    roster = roster_of(terms.sites)
+    kits = {site: (terms, roster, pem("root"), site, key_pem(site)) for site in terms.sites}
+    if terms.scheme == "secagg":
+        return SecaggServer(terms, roster), {site: SecaggSite(*kit) for site, kit in kits.items()}
+    if terms.scheme == "plain":
+        from almoner.protection.plain import PlainServer, PlainSite
+
+        return PlainServer(terms.dimension, terms.min_sites), {site: PlainSite(terms.dimension) for site in terms.sites}
+    from almoner.encryption.bfv_server import BfvServer
+    from almoner.encryption.bfv_site import BfvSite
+
+    return BfvServer(terms, roster), {site: BfvSite(*kit) for site, kit in kits.items()}
 
 
 Shown = Callable[[Question, str], Question | None]
@@ -144,15 +161,10 @@ class Simulation:
 
     @classmethod
     def of(cls, scheme: str, num_sites: int = 5, **terms: int) -> "Simulation":
-        """Return a job of honest parties. Further schemes: give both sides to the constructor."""
-        if scheme != "secagg":
-            raise ValueError(f"no sides for {scheme}: build them and call Simulation(server, sites, dimension)")
+        """Return a job of honest parties."""
         names = names_of(num_sites)
-        agreed, roster = terms_of(scheme, names, **terms), roster_of(names)
-        sites: dict[str, SiteProtection] = {
-            site: SecaggSite(agreed, roster, pem("root"), site, key_pem(site)) for site in names
-        }
-        return cls(SecaggServer(agreed, roster), sites, agreed.dimension)
+        server, sites = _sides(terms_of(scheme, names, **terms))
+        return cls(server, sites, terms.get("dimension", DIMENSION))
 
     def values(self, number: int, site: str) -> IntVector:
         """Return what a site contributes to a round."""

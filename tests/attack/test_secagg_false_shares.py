@@ -73,7 +73,7 @@ def test_a_false_share_is_named_by_its_commitment_and_the_sum_is_right(monkeypat
         patch.setattr(reveal, "_is_committed", lambda *arguments: True)
         job = running(5)
         holding_instead(job, LIAR, false)
-        with pytest.raises(FederationError, match="site-1 dealt shares that do not fit together"):
+        with pytest.raises(FederationError, match="site-1 is to blame: it dealt shares that do not fit together"):
             job.round(1)
     job = running(5)
     holding_instead(job, LIAR, false)
@@ -170,18 +170,33 @@ def test_a_site_that_disputes_with_more_dealers_than_can_collude_is_named():
 
 
 @pytest.mark.threat("T-38")
-def test_a_dealer_whose_shares_do_not_fit_together_is_named_and_ends_the_job(monkeypatch):
+@pytest.mark.parametrize("kind", ["two polynomials", "no elements of the field"])
+def test_a_dealer_whose_shares_do_not_fit_together_is_named_and_ends_the_job(monkeypatch, kind):
     honest = shamir.share
 
-    def two_polynomials(secret, threshold, indices):
+    def misfits(secret, threshold, indices):
         first, second = honest(secret, threshold, indices), honest(secret, threshold, indices)
+        if kind == "no elements of the field":
+            second = dict.fromkeys(indices, b"\xff" * 32)
         return {index: (first if index % 2 else second)[index] for index in indices}
 
-    monkeypatch.setattr(dealing.shamir, "share", two_polynomials)
     job = Simulation.of("secagg", 4)
+    dealing_at_conclude(monkeypatch, job.sites[LIAR], misfits)
     job.set_up()
-    with pytest.raises(FederationError, match="site-1 dealt shares that do not fit together; the job ends here"):
+    with pytest.raises(FederationError, match="no secret of site-2; the job ends here; site-2 is to blame"):
         job.round(1)
+
+
+def dealing_at_conclude(patch, side, share):
+    """Have one site share in another way at the end of the set-up."""
+    honest = side._conclude
+
+    def conclude(contributors, body):
+        with patch.context() as now:
+            now.setattr(dealing.shamir, "share", share)
+            return honest(contributors, body)
+
+    side._conclude = conclude
 
 
 @pytest.mark.threat("T-38")

@@ -2,7 +2,7 @@
 
 The server publishes the root over the contributors' signed commitments, so that anyone who holds one of them can
 later show that it was counted. Leaves and inner nodes are hashed with different prefixes, so that none passes for
-the other.
+the other. A root does not hold the number of entries: who verifies a proof must know it from elsewhere (here: U).
 
 Reference: RFC 9162, sections 2.1.1 and 2.1.3.
 """
@@ -41,6 +41,9 @@ def inclusion_proof(entries: Sequence[bytes], index: int) -> tuple[bytes, ...]:
 
 def verify_inclusion(entry: bytes, index: int, size: int, proof: Sequence[bytes], expected_root: bytes) -> None:
     """Check that an entry stands at an index of the tree of some size and root.
+
+    Args:
+        size: number of entries, from a source that is trusted: a wrong one may verify.
 
     Raises:
         ProtocolError: it does not, or the proof does not show it.

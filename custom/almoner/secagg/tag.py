@@ -6,8 +6,9 @@ tags of a set of sites add up to ⟨r, Σ x⟩ plus their pads. A server that ch
 by ⟨r, Δ⟩, which it does not know; the pads bind the set, so that sum and tag cannot be scaled or repeated together.
 
 r is a grid: entry i of row j is ρ^j · r_i, with 8192 secret r_i and a secret ρ. So one round's r is 64 KiB for any
-number of values. A change that touches at most m rows passes with probability at most m/p: 2^-54 for a million
-values, 2^-47 for the hundred million that are allowed. A site gives the server one try a job.
+number of values. A change of a vector of m rows, however few entries it touches, passes with probability at most m/p,
+since it is a root of a polynomial of degree below m: 2^-54 for a million values, 2^-47 for the hundred million that
+are allowed. A site gives the server one try a job.
 
 What the tag does not do: it proves the server's arithmetic and the set, nothing about honest inputs; and it is void
 once any site gives K_tag to the server. A tag in clear would tell the server with one colluding site ⟨r, x⟩ of each

@@ -236,3 +236,13 @@ def refuses(side: SiteProtection, message: Message) -> None:
     with pytest.raises(ProtocolError, match="keys are forgotten"):
         side.protect(1, VALUES[1])
     assert side._job is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("given", [k for k, (name, _) in enumerate(PARTS) if name not in ("keys", "protect")])
+def test_no_bit_of_a_message_may_change(given):
+    messages, copies = recording()
+    message, rng = messages[given], np.random.default_rng(given)
+    for place in rng.choice(8 * len(message.body), 12, replace=False).tolist():
+        body = bytearray(message.body)
+        body[place // 8] ^= 1 << place % 8
+        refuses(snapshot(copies[given]), replace(message, body=bytes(body)))
