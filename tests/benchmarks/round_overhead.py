@@ -1,8 +1,8 @@
 """What a protection adds to a round of a whole federation: five sites, a model of a million parameters.
 
-One federation of real processes runs jobs without protection, with HE and with secret sharing in turn; `wide/`
-replaces model and training, so that a round has everything but the training. A round is timed as in
-`flare_overhead`: from a site's one training task to its next, in wall-clock time, all processes on this machine.
+One federation of real processes runs jobs without protection, with HE and with secret sharing in turn. The hook
+`wide.py` of the integration tests replaces model and training, so that a round has everything but the training. It is
+timed as in `flare_overhead`: from a site's one training task to its next, by the clock, all on this machine.
 """
 
 import json
@@ -25,7 +25,11 @@ from almoner.flare.session import open_session
 from almoner.schema.documents import load_document
 from almoner.schema.job import HeAggregation, JobSpec, PlainAggregation, SecaggAggregation
 
-WIDE = Path(__file__).with_name("wide")
+HOOKS = {
+    "PYTHONPATH": str(ROOT / "tests" / "integration" / "hooks"),
+    "ALMONER_TEST_WIDE": "1",
+    "ALMONER_TEST_NO_DEADLINE": "1",
+}
 LEAD = "lead@cleveland.example"
 FIFTH, LIKE = "basel", "hungary"
 ROUNDS = 5
@@ -87,7 +91,7 @@ def measure() -> dict[str, object]:
         consortium = make_consortium(folder)
         kits = tuple(consortium.site_folder(site) / "kit" for site in consortium.declarations.consortium.sites)
         places = Places(consortium.server_kit, kits, consortium.root / "server" / "jobs")
-        with Federation(consortium, {"PYTHONPATH": str(WIDE)}) as federation:
+        with Federation(consortium, HOOKS) as federation:
             federation.start(lambda text: None)
             with open_session(consortium.user_kit(LEAD), job_spec("plain").study) as session:
                 for _ in range(JOBS + 1):
@@ -103,9 +107,8 @@ def measure() -> dict[str, object]:
 
 def in_own_process() -> dict[str, object]:
     """Measure in a process whose heart workload is the wide one."""
-    environment = os.environ | {"PYTHONPATH": str(WIDE)}
     command = [sys.executable, "-m", "tests.benchmarks.round_overhead"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | HOOKS, stdout=subprocess.PIPE, check=True, text=True)
     figures: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
