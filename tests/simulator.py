@@ -237,7 +237,7 @@ class Simulation:
         if question.task != "train":
             return protection.answer(question.task, question.number, question.contributors, question.body)
         last = self.totals.get(question.number - 1)
-        if last is not None:
+        if last is not None and question.number - 1 not in self.opened.get(site, {}):
             self._open(site, question.number - 1, last)
         protection.begin(question.number, question.contributors, question.body)
         return protection.protect(question.number, self.values(question.number, site))

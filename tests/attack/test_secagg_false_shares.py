@@ -170,14 +170,11 @@ def test_a_site_that_disputes_with_more_dealers_than_can_collude_is_named():
 
 
 @pytest.mark.threat("T-38")
-@pytest.mark.parametrize("kind", ["two polynomials", "no elements of the field"])
-def test_a_dealer_whose_shares_do_not_fit_together_is_named_and_ends_the_job(monkeypatch, kind):
+def test_a_dealer_whose_shares_do_not_fit_together_is_named_and_ends_the_job(monkeypatch):
     honest = shamir.share
 
     def misfits(secret, threshold, indices):
         first, second = honest(secret, threshold, indices), honest(secret, threshold, indices)
-        if kind == "no elements of the field":
-            second = dict.fromkeys(indices, b"\xff" * 32)
         return {index: (first if index % 2 else second)[index] for index in indices}
 
     job = Simulation.of("secagg", 4)
@@ -185,6 +182,28 @@ def test_a_dealer_whose_shares_do_not_fit_together_is_named_and_ends_the_job(mon
     job.set_up()
     with pytest.raises(FederationError, match="no secret of site-2; the job ends here; site-2 is to blame"):
         job.round(1)
+
+
+@pytest.mark.threat("T-38")
+@pytest.mark.parametrize("case", ["all", "one, which complains", "one, which gives it back"])
+def test_what_is_no_share_counts_as_none_though_it_was_committed_to(monkeypatch, case):
+    honest = shamir.share
+
+    def no_shares(secret, threshold, indices):
+        shares = honest(secret, threshold, indices)
+        return {**shares, 1: b"\xff" * 32} if case != "all" else dict.fromkeys(indices, b"\xff" * 32)
+
+    job = Simulation.of("secagg", 5)
+    dealing_at_conclude(monkeypatch, job.sites[LIAR], no_shares)
+    job.set_up()
+    if case == "one, which gives it back":
+        holding_instead(job, "site-1", lambda held: {**held, LIAR: Holding((b"\xff" * 32, b"\xff" * 32))})
+    if case != "all":
+        assert job.round(1).named == (LIAR,)
+        assert sums_right(job)
+    else:
+        with pytest.raises(FederationError, match=r"good shares of site-2; the job ends here; site-2 is to blame"):
+            job.round(1)
 
 
 def dealing_at_conclude(patch, side, share):

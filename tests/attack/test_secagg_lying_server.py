@@ -285,6 +285,15 @@ def test_a_round_that_is_run_again():
 
 
 @pytest.mark.threat("T-36")
+def test_a_round_that_is_left_out(monkeypatch):
+    off(monkeypatch, OFFER_LABEL)
+    server = LyingServer(running(4), 2)
+    ring = server.ring(*server.names)
+    with pytest.raises(ProtocolError, match="begin of round 2 is not allowed now"):
+        server.job.sites[VICTIM].begin(2, ring.sites, announce(ring.offers))
+
+
+@pytest.mark.threat("T-36")
 def test_other_values_under_the_same_masks():
     server = LyingServer(running(4))
     ring = server.ring(*server.names)

@@ -26,6 +26,7 @@ from almoner.secagg.tag import PRIME
 
 _SELF_LABEL = b"almoner-secagg-self-mask-1"
 _PAIR_LABEL = b"almoner-secagg-pair-mask-1"
+_WORDS_LABEL = b"almoner-secagg-mask-of-words-1"
 _TAG_LABEL = b"almoner-secagg-mask-of-tag-1"
 _BLOCK_WORDS = 8192
 _NO_NAME = ""
@@ -35,7 +36,7 @@ class Mask(Hidden):
     """One mask with its sign; made for one ring of one round.
 
     Args:
-        secret: 32 bytes, derived for this mask alone.
+        secret: 32 bytes, derived for this mask alone; the keys of the words and of the tag are derived from it.
         transcript: T.
         number: the round.
         sign: 1 where it is added, -1 where it is subtracted.
@@ -51,7 +52,7 @@ class Mask(Hidden):
 
     def stream(self) -> Stream:
         """Return the keystream over the words, from its beginning."""
-        return Stream(self._secret)
+        return Stream(derive(self._secret, _WORDS_LABEL, *self._context, _NO_NAME))
 
     @property
     def tag_pad(self) -> int:

@@ -15,7 +15,7 @@ from almoner.errors import ProtocolError
 from almoner.protection.boxes import BOX_OVERHEAD, Address, BoxKey
 from almoner.protection.set_up import DIGEST_BYTES, ED25519_BYTES, KEY_BYTES, check_exchange_key, check_subset, names
 from almoner.secagg.session import OFFER_LABEL, Session
-from almoner.secagg.shamir import SECRET_BYTES
+from almoner.secagg.shamir import SECRET_BYTES, is_element
 
 BOX_BYTES = 2 * SECRET_BYTES + BOX_OVERHEAD
 EMPTY_BOX = bytes(BOX_BYTES)
@@ -29,7 +29,7 @@ _RING_LABEL = b"almoner-secagg-ring-1"
 
 
 class FalseShares(ProtocolError):
-    """A box opens to shares other than those that its dealer committed to: the dealer is to blame."""
+    """A box opens to no shares, or to others than its dealer committed to: the dealer is to blame."""
 
 
 class Secret(IntEnum):
@@ -112,17 +112,15 @@ def open_shares(
 
     Raises:
         ProtocolError: the box does not open with this key.
-        FalseShares: it opens, and the shares are not those that the dealer committed to.
+        FalseShares: it opens, and holds no shares, or not those that the dealer committed to.
     """
     place = session.terms.sites.index(receiver)
     content = key.unseal(offer.boxes[place])
     shares = content[:SECRET_BYTES], content[SECRET_BYTES:]
     for secret in Secret:
-        if (
-            commit_to_share(session, number, dealer, receiver, secret, shares[secret])
-            != offer.commitments[place][secret]
-        ):
-            raise FalseShares(f"round {number}: {dealer} dealt {receiver} shares that it did not commit to")
+        committed = commit_to_share(session, number, dealer, receiver, secret, shares[secret])
+        if committed != offer.commitments[place][secret] or not is_element(shares[secret]):
+            raise FalseShares(f"round {number}: {dealer} dealt {receiver} what it did not commit to, or no shares")
     return shares
 
 

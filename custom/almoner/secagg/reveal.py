@@ -9,7 +9,8 @@ Who is to blame:
 
 - a share other than the one its dealer committed to: the site that reveals it;
 - a complaint whose key opens the box to the shares committed to: the complainer; the share counts;
-- a complaint whose key opens the box to others: the dealer. Nobody else finds a second key for an honest box;
+- a complaint whose key opens the box to others, or to no shares at all: the dealer. Nobody finds a second key that
+  opens an honest box;
 - a complaint whose key opens nothing: the dealer or the complainer, which a key alone cannot tell. If more sites
   dispute with a dealer than can collude, it is the dealer; a site in more disputes than that is to blame itself.
 """
@@ -25,7 +26,7 @@ from almoner.secagg.contribution import Roll
 from almoner.secagg.dealing import Holding
 from almoner.secagg.offers import FalseShares, Ring, Secret, box_address, commit_to_share, open_shares
 from almoner.secagg.session import REVEAL_LABEL, Session
-from almoner.secagg.shamir import SECRET_BYTES
+from almoner.secagg.shamir import SECRET_BYTES, is_element
 
 SLOT_BYTES = 1 + SECRET_BYTES
 
@@ -133,12 +134,14 @@ def _judge_slot(
         try:
             value = open_shares(session, ring.number, dealer, site, ring.offers[dealer], key)[due]
         except FalseShares:
-            return result.blame(dealer, f"it dealt {site} shares other than those it committed to")
+            return result.blame(dealer, f"it dealt {site} no shares, or others than it committed to")
         except ProtocolError:
             return result.disputes.append((dealer, site))
         result.blame(site, f"it complained of {dealer}, whose box is good")
     elif kind != _kind(due) or not _is_committed(session, ring, due, dealer, site, value):
         return result.blame(site, f"it revealed a false share of {dealer}")
+    elif not is_element(value):
+        return result.blame(dealer, f"it dealt {site} no shares, or others than it committed to")
     result.shares[dealer][index] = value
     return None
 

@@ -67,6 +67,11 @@ def combine(shares: Mapping[int, bytes]) -> bytes:
     return (total % PRIME).to_bytes(SECRET_BYTES, "big")
 
 
+def is_element(data: bytes) -> bool:
+    """Tell whether 32 bytes are an element of the field."""
+    return len(data) == SECRET_BYTES and int.from_bytes(data, "big") < PRIME
+
+
 def _evaluate(coefficients: Sequence[int], index: int) -> int:
     """Return a polynomial's value, by Horner's rule."""
     value = 0
@@ -90,10 +95,9 @@ def _weights_at_zero(indices: Sequence[int]) -> list[int]:
 
 def _element(data: bytes) -> int:
     """Read 32 bytes as an element of the field."""
-    value = int.from_bytes(data, "big")
-    if len(data) != SECRET_BYTES or value >= PRIME:
+    if not is_element(data):
         raise ProtocolError("a secret or share is no element of the field: 32 bytes below 2^256 - 189")
-    return value
+    return int.from_bytes(data, "big")
 
 
 def _check_indices(indices: Sequence[int]) -> None:

@@ -2,7 +2,7 @@
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from almoner.errors import FederationError, ProtocolError
+from almoner.errors import FederationError
 from almoner.secagg import shamir
 from almoner.secagg.contribution import Roll
 from almoner.secagg.masking import Mask, RingRound
@@ -36,19 +36,11 @@ def _combine(session: Session, ring: Ring, dealer: str, due: Secret, judgement: 
     if len(shares) < need:
         found = f"{len(shares)} of {need} good shares of {dealer}"
         raise FederationError(f"round {ring.number}: {found}; the job ends here{_blamed(judgement)}")
-    secret = _combined(dict(list(shares.items())[:need]))
-    if secret is None or not _is_offered(session, ring, dealer, due, secret):
+    secret = shamir.combine(dict(list(shares.items())[:need]))
+    if not _is_offered(session, ring, dealer, due, secret):
         judgement.blame(dealer, "it dealt shares that do not fit together")
         raise FederationError(f"round {ring.number}: no secret of {dealer}; the job ends here{_blamed(judgement)}")
     return secret
-
-
-def _combined(shares: dict[int, bytes]) -> bytes | None:
-    """Return the secret that shares give; None if a dealer committed to what is no share."""
-    try:
-        return shamir.combine(shares)
-    except ProtocolError:
-        return None
 
 
 def _is_offered(session: Session, ring: Ring, dealer: str, due: Secret, secret: bytes) -> bool:

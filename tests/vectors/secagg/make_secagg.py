@@ -32,9 +32,9 @@ def hkdf(secret: bytes, info: bytes) -> bytes:
 
 
 def counter_stream(key: bytes, length: int) -> bytes:
-    """SP 800-38A, 6.5: the cipher of 0, 1, 2, ... as 128-bit big-endian numbers."""
+    """SP 800-38A, 6.5: the cipher of 2, 3, 4, ... as 128-bit big-endian numbers; GCM keeps 1 for its tag."""
     ecb = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
-    blocks = [ecb.update(counter.to_bytes(16, "big")) for counter in range(-(-length // 16))]
+    blocks = [ecb.update(counter.to_bytes(16, "big")) for counter in range(2, 2 + -(-length // 16))]
     return b"".join(blocks)[:length]
 
 
@@ -82,7 +82,7 @@ def masks() -> list[dict[str, object]]:
     return [
         {
             "name": name,
-            "stream": counter_stream(key, 80).hex(),
+            "stream": counter_stream(hkdf(key, statement(b"almoner-secagg-mask-of-words-1", NUMBER, "")), 80).hex(),
             "tag_pad": int.from_bytes(hkdf(key, statement(b"almoner-secagg-mask-of-tag-1", NUMBER, "")), "big")
             % TAG_FIELD,
         }
