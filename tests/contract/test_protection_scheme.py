@@ -74,6 +74,8 @@ class Federation:
 class ProtectionContract:
     """Subclasses give the two sides of a protection."""
 
+    scheme = "he"
+
     def server(self, terms: JobTerms) -> ServerProtection:
         raise NotImplementedError
 
@@ -81,7 +83,7 @@ class ProtectionContract:
         raise NotImplementedError
 
     def federation(self, dimension: int = DIMENSION) -> Federation:
-        terms = replace(TERMS, scheme="he", dimension=dimension)
+        terms = replace(TERMS, scheme=self.scheme, dimension=dimension)
         return Federation(self.server(terms), {site: self.site(terms, site) for site in SITES})
 
     @lru_cache(maxsize=1)  # noqa: B019 - one federation a class, for properties
@@ -124,6 +126,7 @@ class ProtectionContract:
                 federation.sites["ada"].answer_bytes("train")
             }
             assert len(total.body) == federation.sites["ada"].total_bytes
+            federation.open(total)
 
     def test_a_site_that_drops_out_is_not_in_the_sum(self):
         federation = self.federation()
@@ -146,7 +149,7 @@ class ProtectionContract:
         "values",
         [
             np.zeros(DIMENSION, dtype=np.float64),
-            np.zeros(DIMENSION, dtype=np.int32),
+            np.zeros(DIMENSION, dtype=np.uint64),
             np.zeros(DIMENSION + 1, dtype=np.int64),
             np.zeros((1, DIMENSION), dtype=np.int64),
             [0] * DIMENSION,
@@ -161,7 +164,7 @@ class ProtectionContract:
             with pytest.raises(ProtocolError):
                 self.federation().sites["ada"].protect(number, vector(1))
 
-    @pytest.mark.parametrize("change", ["cut", "padded", "header", "empty", "text"])
+    @pytest.mark.parametrize("change", ["cut", "padded", "header", "empty"])
     def test_refuses_a_total_of_another_form_and_is_out(self, change):
         federation = self.federation()
         total = federation.round(dict.fromkeys(SITES, vector(1)))
@@ -170,10 +173,9 @@ class ProtectionContract:
             "padded": total.body + b"\0",
             "header": bytes([total.body[0] ^ 1]) + total.body[1:],
             "empty": b"",
-            "text": "text",
         }[change]
         site = federation.sites["bob"]
-        with pytest.raises(ProtocolError, match="total of round 1") as caught:
+        with pytest.raises(ProtocolError, match="total") as caught:
             site.open(1, total.contributors, body)
         assert "\n" not in str(caught.value)
         with pytest.raises(ProtocolError):

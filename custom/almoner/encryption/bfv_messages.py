@@ -4,6 +4,7 @@ An addend: c0 of every chunk (4096 coefficients of 8 bytes), then for every chun
 A total: the sum of the c0 of every chunk, then the seeds of each site of the job in roster order, zeros where a site
 is not in the sum. The sites expand the seeds when they open it. So a total is half as long as with c1, adding is
 adding integers, and a server cannot choose c1. No context, parameters or keys travel.
+Then each site's 64-byte acknowledgement of all that, in roster order, zeros where there is none.
 """
 
 import io
@@ -17,7 +18,7 @@ from almoner.encryption.bfv_parameters import COEFF_MODULUS, parameters_id
 from almoner.encryption.packing import BLOCK_CHUNKS, SLOTS, Layout
 from almoner.errors import ProtocolError
 from almoner.protection.message import HEADER_BYTES, Header, Kind, SchemeId, split
-from almoner.protection.set_up import JobTerms, statement
+from almoner.protection.set_up import ED25519_BYTES, JobTerms, statement
 
 SEED_BYTES = 64
 _C0_BYTES = 8 * SLOTS
@@ -67,17 +68,17 @@ class MessageForm:
     @property
     def addend_bytes(self) -> int:
         """Length of every addend: about 4.01 bytes an entry for large d."""
-        return HEADER_BYTES + self._payload_bytes(1)
+        return HEADER_BYTES + self._payload_bytes(Kind.ADDEND)
 
     @property
     def total_bytes(self) -> int:
         """Length of every total: about 4.00 + 0.008 n bytes an entry for large d and n sites."""
-        return HEADER_BYTES + self._payload_bytes(self.num_sites)
+        return HEADER_BYTES + self._payload_bytes(Kind.TOTAL)
 
     def write(
         self, kind: Kind, num_addends: int, first: Iterable[Coefficients], seeds: Iterable[bytes | memoryview]
     ) -> bytes:
-        """Return a message.
+        """Return a message; a total without its acknowledgements.
 
         Args:
             first: c0, chunk by chunk or some chunks at a time.
@@ -107,14 +108,21 @@ class MessageForm:
         """
         return self._read(message, self._header(Kind.TOTAL, num_addends), self.num_sites, where)
 
-    def _payload_bytes(self, num_seeds: int) -> int:
-        """Return the length of a payload with the seeds of so many sites."""
-        return self.num_chunks * (_C0_BYTES + num_seeds * SEED_BYTES)
+    def split_total(self, total: bytes) -> tuple[memoryview, list[bytes]]:
+        """Return what is acknowledged of a total of the right length, and each site's acknowledgement."""
+        cut = self.total_bytes - self.num_sites * ED25519_BYTES
+        starts = range(cut, self.total_bytes, ED25519_BYTES)
+        return memoryview(total)[:cut], [total[start : start + ED25519_BYTES] for start in starts]
+
+    def _payload_bytes(self, kind: Kind) -> int:
+        """Return the length of a payload."""
+        if kind is Kind.ADDEND:
+            return self.num_chunks * (_C0_BYTES + SEED_BYTES)
+        return self.num_chunks * (_C0_BYTES + self.num_sites * SEED_BYTES) + self.num_sites * ED25519_BYTES
 
     def _header(self, kind: Kind, num_addends: int) -> Header:
         """Return the header that a message of this job has."""
-        size = self._payload_bytes(1 if kind is Kind.ADDEND else self.num_sites)
-        return Header(SchemeId.BFV, kind, num_addends, self.dimension, size, parameters_id())
+        return Header(SchemeId.BFV, kind, num_addends, self.dimension, self._payload_bytes(kind), parameters_id())
 
     def _read(self, message: bytes, header: Header, num_seeds: int, where: str) -> Encrypted:
         """Return what a message with this header holds."""

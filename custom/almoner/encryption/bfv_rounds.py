@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import numpy as np
 
+from almoner.encryption.acknowledgements import Claim, check_acknowledged
 from almoner.encryption.bfv_cipher import BfvCipher, Coefficients, scale_up
 from almoner.encryption.bfv_key import BfvKey
 from almoner.encryption.bfv_messages import SEED_BYTES, Encrypted, MessageForm, least_contributors
@@ -18,17 +19,16 @@ from almoner.protection.agreement import Agreed
 from almoner.protection.hidden import Hidden
 from almoner.protection.message import Kind
 from almoner.protection.scheme import IntVector, check_values
-from almoner.protection.set_up import check_subset, names
+from almoner.protection.set_up import check_subset
 
 NOT_THE_SUM = "the total is not the verified sum of the sites it names: this site erased the job's key and is out"
-"""The one error of `open`, whatever was wrong with a total of the right form."""
+"""The one error of `open`, whatever decryption finds wrong with a total that enough sites acknowledged."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class _Sent(Hidden):
-    """What this site sent in a round."""
+    """What this site sent in the current round."""
 
-    number: int
     tags: IntVector
     message: bytes
 
@@ -50,56 +50,73 @@ class BfvRounds(Hidden):
         self._form = MessageForm(agreed.terms.dimension, len(agreed.terms.sites))
         self._number = 0
         self._sent: _Sent | None = None
-        self._opened = (0, b"")
+        self._claim: Claim | None = None
+        self._opened = 0
 
     def begin(self, number: int) -> None:
         """Take the number of the next round, or of the current one again.
 
         Raises:
-            ProtocolError: the round lies before it.
+            ProtocolError: it is another one, or the total of the round before was not opened.
         """
-        if number < max(1, self._number):
-            raise ProtocolError(f"round {number} is asked for in round {self._number}: rounds are not run again")
-        self._number = number
+        if number == self._number > 0:
+            return
+        if not self._opened == self._number == number - 1:
+            raise ProtocolError(f"round {number} is asked for in round {self._number}: they run in order, each once")
+        self._number, self._sent, self._claim = number, None, None
 
     def protect(self, number: int, values: IntVector) -> bytes:
         """Return the encrypted values with count and tags; the same bytes for the same values."""
-        if not 0 < number == self._number:
-            raise ProtocolError(f"round {number} was not begun: no values are sent in it")
+        if not self._opened < number == self._number:
+            raise ProtocolError(f"round {number} was not begun, or is over: no values are sent in it")
         check_values(values, self._agreed.terms.dimension)
         tags, pad = self._tags(number), self._pads(number, (self._agreed.site,))
-        if self._sent is not None and self._sent.number == number:
+        if self._sent is not None:
             for _ in self._slots(values, tags, pad):
                 pass
             if not np.array_equal(tags.values(pad), self._sent.tags):
                 raise ProtocolError(f"round {number}: other values were sent in it already")
             return self._sent.message
+        if self._claim is not None:
+            raise ProtocolError(f"round {number}: its total was acknowledged already: no values are sent in it")
         seeds: list[bytes] = []
         with Workspace() as work:
             cipher = BfvCipher(self._key, work)
             first = _encrypt(cipher, self._slots(values, tags, pad), seeds)
             message = self._form.write(Kind.ADDEND, 1, first, seeds)
-        self._sent = _Sent(number, tags.values(pad), message)
+        self._sent = _Sent(tags.values(pad), message)
         return message
+
+    def acknowledge(self, number: int, contributors: tuple[str, ...], digest: bytes) -> bytes:
+        """Sign what a round comes to, and nothing else in that round.
+
+        Raises:
+            ProtocolError: the round was not begun, another claim was signed in it, or this one cannot be true.
+        """
+        claim, site = Claim(number, contributors, digest), self._agreed.site
+        if claim != self._claim:
+            if self._claim is not None or not self._opened < number == self._number:
+                raise ProtocolError(f"round {number}: another total was acknowledged, or the round was not begun")
+            least = least_contributors(self._agreed.terms)
+            check_subset(contributors, self._agreed.members, least, f"round {number}: contributors")
+            if site in contributors and self._sent is None:
+                raise ProtocolError(f"round {number}: {site} is named as a contributor and has sent nothing")
+            self._claim = claim
+        return self._agreed.keys.sign(claim.stated(self._agreed.transcript, site))
 
     def open(self, number: int, contributors: tuple[str, ...], total: bytes) -> IntVector:
         """Return the sum of exactly these contributors' values in a round, verified before any of it is used."""
+        where, claim = f"total of round {number}", self._claim
+        if claim is None or (claim.number, claim.contributors) != (number, contributors):
+            raise ProtocolError(f"{where}: this site did not acknowledge one over these sites; it is out")
+        encrypted = self._form.read_total(total, len(contributors), where)
+        signed, signatures = self._form.split_total(total)
+        if sha256(signed).digest() != claim.digest:
+            raise ProtocolError(f"{where}: not the one that this site acknowledged; it is out")
+        check_acknowledged(claim, self._agreed, signatures)
+        self._opened, self._sent = number, None
         with _one_text():
-            check_subset(contributors, self._agreed.members, least_contributors(self._agreed.terms), "contributors")
-        encrypted = self._form.read_total(total, len(contributors), f"total of round {number}")
-        with _one_text():
-            self._ask_once(number, sha256(names(contributors) + sha256(total).digest()).digest())
             return self._decrypt(number, contributors, encrypted)
-
-    def _ask_once(self, number: int, asked: bytes) -> None:
-        """Take note of a total; each round has one, and earlier ones are over.
-
-        Raises:
-            ProtocolError: it is of an earlier round, or another one of the same round.
-        """
-        if number < max(1, self._number, self._opened[0]) or (number == self._opened[0] and asked != self._opened[1]):
-            raise ProtocolError("not a new total")
-        self._opened, self._sent = (number, asked), None
 
     def _decrypt(self, number: int, contributors: tuple[str, ...], encrypted: Encrypted) -> IntVector:
         """Return the sum; every check is made before an error says that one failed."""

@@ -1,30 +1,36 @@
 """A site's side of an encrypted sum: the key of one job, shared by its members, never by the server.
 
 Each message holds, for each 8,192 entries, one BFV ciphertext under fresh randomness, and in spare slots the count 1
-and two tags (`slot_tags`). A site uses a decryption only if the sites that the server names are members of the job in
-order and at least max(min_sites, c + 2), the count is their number, no field exceeds what they can sum to, and both
-tags are those of this round and these sites. Any failure has one text, erases the key, and ends the job at this site.
+and two tags (`slot_tags`). A site opens one total a round: the one whose sites and digest it acknowledged, and that at
+least max(t, min_sites) members acknowledged with it. The sites named must be members of the job in order, at least
+max(min_sites, c + 2). It uses the decryption only if the count is their number, no field exceeds what they can sum to,
+and both tags are those of this round and these sites. What decryption finds wrong has one text. Any failure erases
+the key, and ends the job at this site. Rounds are opened in their order, none left out: honest sites that open a
+round have opened the same totals up to it.
 
 Who learns what:
 
 - *The server, honest or lying, with no site on its side*: who takes part in the job and in each round, when, and
-  lengths that depend on public numbers. Nothing of values, sums or key: it chooses neither c1 nor, without being
-  caught (2^-87), anything else that is opened. Where it disturbs the noise of totals to see whether they still open,
-  it gets one "no" a site and a job: at most log2(rounds + 1) bits about key and noise from each site. Without the tags
-  some twenty forged totals give it the whole key (and two would, if it chose c1 too).
+  lengths that depend on public numbers; nothing of values, sums or key from the messages of the rounds. It chooses
+  neither c1 nor, without being caught (2^-87), anything else that is opened. Where it disturbs the noise of totals to
+  see whether they still open, it gets one "no" a job: at most log2(rounds + 1) bits about key and noise. Without the
+  tags some twenty forged totals give it the whole key (and two would, if it chose c1 too).
+- *Whoever is given the final model* (with consent of the sites, the server too) knows the starting weights and so the
+  sum of all steps: after one round exactly the sum of U, later the sum of the rounds' means. All honest sites hold
+  the same model. That is what the step "acknowledge" is for: if sites opened totals over different U, their models
+  together would give every single site's update.
 - *A site of the job*: the sum of each round, exact, and whose values are in it; with its own values the sum of the
   others. It holds the key, so it could read any single message that came its way; only the server gets them.
-- *A coalition of c sites without the server*: the sums, and so the sum of at least two other sites. Sites do not
-  agree on who is in the sum (`secagg` has a step for it): a server that helps to hand different sums to colluding
-  sites is the next case.
-- *The server with one site*: everything, each site's single, still noised updates; the tags prove nothing then. A
-  policy that does not accept this demands `secagg`.
+- *A coalition of c sites without the server*: the sums, and so the sum of at least two other sites.
+- *The server with one site*: everything, each site's single, still noised updates; tags and acknowledgements hide
+  nothing then. A policy that does not accept this demands `secagg`.
 
 The key is erased when the job ends: no reference is kept. Python cannot overwrite every copy in freed memory.
 
 Reference: key recovery from BFV by forged ciphertexts: Chenal and Tang, ePrint 2014/535.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,7 +48,7 @@ Names = tuple[str, ...]
 
 
 class BfvSite(Hidden, SiteProtection):
-    """One site of a job under homomorphic encryption.
+    """One site of a job under homomorphic encryption; one call at a time, others wait.
 
     *Guarantee*: as in the module's text; sums of up to 50 addends are exact.
 
@@ -66,11 +72,14 @@ class BfvSite(Hidden, SiteProtection):
         self._form = MessageForm(terms.dimension, len(terms.sites))
         self._rounds: BfvRounds | None = None
         self._ended = False
+        self._lock = threading.RLock()
         self.total_bytes = self._form.total_bytes
 
     def answer(self, task: Task, number: int, contributors: Names, body: bytes) -> bytes:
-        """Answer a question of the set-up."""
+        """Answer a question of the set-up, or acknowledge a round's total."""
         with self._or_end():
+            if task == "acknowledge":
+                return self._running().acknowledge(number, contributors, body)
             if number != 0:
                 raise ProtocolError(f"{task} is asked in round {number}: it belongs to the set-up")
             match task:
@@ -97,21 +106,22 @@ class BfvSite(Hidden, SiteProtection):
             return self._running().protect(number, values)
 
     def open(self, number: int, contributors: Names, total: bytes) -> IntVector:
-        """Return the sum of exactly these contributors' values; the same total may be opened again."""
+        """Return the sum of exactly these contributors' values, as acknowledged; the same total may be opened again."""
         with self._or_end():
             return self._running().open(number, contributors, total)
 
     def close(self) -> None:
         """Erase the key."""
-        self._ended = True
-        self._rounds = None
-        self._agreement.close()
+        with self._lock:
+            self._ended = True
+            self._rounds = None
+            self._agreement.close()
 
     def answer_bytes(self, task: Task) -> int:
         """Return the length of an answer; that of the dealer's "confirm" is known once it was asked."""
         if task == "train":
             return self._form.addend_bytes
-        if task == "conclude":
+        if task in ("conclude", "acknowledge"):
             return ED25519_BYTES
         if task in ("keys", "confirm", "agree"):
             return self._agreement.answer_bytes(task)
@@ -137,15 +147,16 @@ class BfvSite(Hidden, SiteProtection):
     @contextmanager
     def _or_end(self) -> Iterator[None]:
         """Erase the key if anything is raised inside; refuse if it is erased already."""
-        if self._ended:
-            raise ProtocolError("this site erased the job's key: it takes no further part in the job")
-        done = False
-        try:
-            yield
-            done = True
-        finally:
-            if not done:
-                self.close()
+        with self._lock:
+            if self._ended:
+                raise ProtocolError("this site erased the job's key: it takes no further part in the job")
+            done = False
+            try:
+                yield
+                done = True
+            finally:
+                if not done:
+                    self.close()
 
 
 def _draw_key() -> bytes:

@@ -48,13 +48,12 @@ class Frame:
             ProtocolError: the constant bytes are not the expected ones.
         """
         start = len(self.head)
-        body = (
-            saved[start : start + self.coefficient_bytes]
-            + saved[start + self.coefficient_bytes + len(self.seed_info) :]
-        )
-        if len(body) != self.body_bytes or self.wrap(body) != saved:
+        middle = start + self.coefficient_bytes
+        rest = middle + len(self.seed_info)
+        fits = len(saved) == start + self.body_bytes + len(self.seed_info)
+        if not fits or saved[:start] != self.head or saved[middle:rest] != self.seed_info:
             raise ProtocolError(f"SEAL saved an object of an unexpected form: {_REMEDY}")
-        return body
+        return saved[start:middle] + saved[rest:]
 
     def wrap(self, body: bytes) -> bytes:
         """Return a whole saved object around variable bytes."""

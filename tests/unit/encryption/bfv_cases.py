@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import tenseal.sealapi as seal
 from tests.unit.protection.protection_cases import SITES, TERMS
 
+from almoner.encryption.acknowledgements import Claim
 from almoner.encryption.bfv_cipher import Coefficients, add_modulo
 from almoner.encryption.bfv_key import BfvKey
 from almoner.encryption.bfv_messages import SEED_BYTES, Encrypted, MessageForm
@@ -18,9 +20,10 @@ from almoner.encryption.seal_frames import frames
 from almoner.protection.agreement import Agreed
 from almoner.protection.message import Kind
 from almoner.protection.scheme import IntVector
-from almoner.protection.set_up import JobKeys, JobTerms
+from almoner.protection.set_up import ED25519_BYTES, JobKeys, JobTerms
 
 KEY = BfvKey.generate()
+JOB_KEYS = {site: JobKeys.generate() for site in SITES}
 TAG_KEY = bytes(range(32))
 TRANSCRIPT = bytes(32)
 
@@ -31,11 +34,28 @@ def he_terms(dimension: int, **changes: object) -> JobTerms:
 
 def agreed(site: str, dimension: int, members: tuple[str, ...] = SITES, **changes: object) -> Agreed:
     terms = he_terms(dimension, **changes)
-    return Agreed(terms, site, TRANSCRIPT, members, JobKeys.generate(), {}, TAG_KEY, KEY.to_bytes())
+    public = {name: keys.public for name, keys in JOB_KEYS.items()}
+    return Agreed(terms, site, TRANSCRIPT, members, JOB_KEYS[site], public, TAG_KEY, KEY.to_bytes())
 
 
-def rounds(site: str, dimension: int, **changes: object) -> BfvRounds:
-    return BfvRounds(agreed(site, dimension, **changes))
+def rounds(site: str, dimension: int, number: int = 1, **changes: object) -> BfvRounds:
+    """Return a site at the start of a round."""
+    made = BfvRounds(agreed(site, dimension, **changes))
+    made._number, made._opened = number, number - 1
+    return made
+
+
+def acknowledged(number: int, claimed: tuple[str, ...], total: bytes, signers: Sequence[str] = SITES) -> bytes:
+    """Return a total with the signatures of sites that were shown it."""
+    claim = Claim(number, claimed, sha256(total).digest())
+    signed = {site: JOB_KEYS[site].sign(claim.stated(TRANSCRIPT, site)) for site in signers}
+    return total + b"".join(signed.get(site, bytes(ED25519_BYTES)) for site in SITES)
+
+
+def open_total(site: BfvRounds, number: int, claimed: tuple[str, ...], total: bytes) -> IntVector:
+    """Have a site acknowledge a total, as all others do, and open it."""
+    site.acknowledge(number, claimed, sha256(total).digest())
+    return site.open(number, claimed, acknowledged(number, claimed, total))
 
 
 def form_of(dimension: int) -> MessageForm:
@@ -46,14 +66,13 @@ def send(values: dict[str, IntVector], number: int = 1) -> dict[str, Encrypted]:
     """Return what each site sends in a round."""
     sent = {}
     for site, vector in values.items():
-        sender = rounds(site, vector.size)
-        sender.begin(number)
+        sender = rounds(site, vector.size, number)
         sent[site] = form_of(vector.size).read_addend(sender.protect(number, vector), site)
     return sent
 
 
 def total_of(dimension: int, claimed: Sequence[str], parts: Sequence[Encrypted], count: int | None = None) -> bytes:
-    """Return a total of any ciphertexts, said to be those of `claimed` sites; as many parts as claims."""
+    """Return a total, unsigned, of any ciphertexts, said to be of `claimed` sites; as many parts as claims."""
     first = np.zeros_like(parts[0].first)
     for part in parts:
         add_modulo(first, part.first.astype(np.uint64))

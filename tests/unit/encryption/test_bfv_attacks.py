@@ -9,7 +9,17 @@ import weakref
 import numpy as np
 import pytest
 import tenseal.sealapi as seal
-from tests.unit.encryption.bfv_cases import KEY, agreed, expand, rounds, send, total_from, total_of
+from tests.unit.encryption.bfv_cases import (
+    KEY,
+    acknowledged,
+    agreed,
+    expand,
+    open_total,
+    rounds,
+    send,
+    total_from,
+    total_of,
+)
 from tests.unit.protection.protection_cases import SITES
 
 from almoner.encryption import bfv_rounds
@@ -39,26 +49,35 @@ def unchecked(monkeypatch):
 
 
 def reader(site="ada", number=1, **changes):
-    site = rounds(site, D, **changes)
-    site.begin(number)
-    return site
+    """Return a site that has sent its values in a round."""
+    site_rounds = rounds(site, D, number, **changes)
+    site_rounds.protect(number, VALUES[site])
+    return site_rounds
 
 
 def honest_total():
     return total_of(D, SITES, list(SENT.values()))
 
 
-def refused(contributors, total, number=1, **changes):
-    site = reader(number=number, **changes)
+def refused(contributors, total, number=1, text=NOT_THE_SUM, **changes):
+    """The server shows all sites the same wrong total, and they acknowledge it."""
     with pytest.raises(ProtocolError) as caught:
-        site.open(number, contributors, total)
-    assert str(caught.value) == NOT_THE_SUM
+        open_total(reader(number=number, **changes), number, contributors, total)
+    assert text in str(caught.value)
 
 
 def test_the_honest_total_opens_and_opens_again():
     site = reader()
     for _ in range(2):
-        assert np.array_equal(site.open(1, SITES, honest_total()), SUM)
+        assert np.array_equal(open_total(site, 1, SITES, honest_total()), SUM)
+
+
+@pytest.mark.parametrize("values", [VALUES["ada"], VALUES["bob"]])
+def test_nothing_is_sent_in_a_round_that_is_over(values):
+    site = reader()
+    open_total(site, 1, SITES, honest_total())
+    with pytest.raises(ProtocolError, match="is over"):
+        site.protect(1, values)
 
 
 # One site's values as "the sum"
@@ -71,7 +90,7 @@ def thrice_ada():
 
 @pytest.mark.threat("T-12", "T-37")
 def test_one_sites_ciphertext_three_times_without_the_checks(unchecked):
-    assert np.array_equal(reader("bob").open(1, SITES[:3], thrice_ada()), 3 * VALUES["ada"])
+    assert np.array_equal(open_total(reader("bob"), 1, SITES[:3], thrice_ada()), 3 * VALUES["ada"])
 
 
 @pytest.mark.threat("T-12", "T-37")
@@ -79,7 +98,7 @@ def test_one_sites_ciphertext_three_times_without_pads(monkeypatch):
     """Count, fields and tags all fit: it takes the pads to see it."""
     monkeypatch.setattr(bfv_rounds, "pads", lambda *_: np.zeros(2, dtype=np.int64))
     sent = send({"ada": VALUES["ada"]})["ada"]
-    opened = reader("bob").open(1, SITES[:3], total_of(D, SITES[:3], [sent] * 3))
+    opened = open_total(reader("bob"), 1, SITES[:3], total_of(D, SITES[:3], [sent] * 3))
     assert np.array_equal(opened, 3 * VALUES["ada"])
 
 
@@ -91,9 +110,9 @@ def test_one_sites_ciphertext_three_times_is_refused():
 @pytest.mark.threat("T-12", "T-37")
 def test_a_single_ciphertext_as_the_sum(unchecked, monkeypatch):
     alone = total_of(D, ("ada",), [SENT["ada"]])
-    refused(("ada",), alone)
+    refused(("ada",), alone, text="1 sites, at least 3 are needed")
     monkeypatch.setattr(bfv_rounds, "least_contributors", lambda terms: 1)
-    assert np.array_equal(reader("bob").open(1, ("ada",), alone), VALUES["ada"])
+    assert np.array_equal(open_total(reader("bob"), 1, ("ada",), alone), VALUES["ada"])
 
 
 # Sum and tag scaled together; an earlier total; another n; another U
@@ -102,7 +121,7 @@ def test_a_single_ciphertext_as_the_sum(unchecked, monkeypatch):
 @pytest.mark.threat("T-37")
 def test_sum_and_tag_scaled_together(unchecked):
     doubled = total_of(D, SITES[:4], [SENT["ada"], SENT["ada"], SENT["bob"], SENT["bob"]])
-    assert np.array_equal(reader().open(1, SITES[:4], doubled), 2 * (VALUES["ada"] + VALUES["bob"]))
+    assert np.array_equal(open_total(reader(), 1, SITES[:4], doubled), 2 * (VALUES["ada"] + VALUES["bob"]))
 
 
 @pytest.mark.threat("T-37")
@@ -112,23 +131,17 @@ def test_sum_and_tag_scaled_together_are_refused():
 
 @pytest.mark.threat("T-37")
 def test_an_earlier_total_without_the_checks(unchecked):
-    assert np.array_equal(reader(number=2).open(2, SITES, honest_total()), SUM)
+    assert np.array_equal(open_total(reader(number=2), 2, SITES, honest_total()), SUM)
 
 
 @pytest.mark.threat("T-37")
 def test_an_earlier_total_is_refused_as_the_later_one_and_as_itself():
     refused(SITES, honest_total(), number=2)
     site = reader(number=2)
-    with pytest.raises(ProtocolError, match=NOT_THE_SUM):
-        site.open(1, SITES, honest_total())
-
-
-@pytest.mark.threat("T-37")
-def test_another_total_of_the_same_round_is_refused_even_if_it_would_open():
-    site = reader()
-    site.open(1, SITES, honest_total())
-    with pytest.raises(ProtocolError, match=NOT_THE_SUM):
-        site.open(1, SITES, total_of(D, SITES, list(send(VALUES).values())))
+    with pytest.raises(ProtocolError, match="another total was acknowledged, or the round was not begun"):
+        site.acknowledge(1, SITES, bytes(32))
+    with pytest.raises(ProtocolError, match="did not acknowledge one over these sites"):
+        reader(number=2).open(1, SITES, acknowledged(1, SITES, honest_total()))
 
 
 MISSTATED = [
@@ -141,7 +154,7 @@ MISSTATED = [
 @pytest.mark.threat("T-37")
 @pytest.mark.parametrize(("claimed", "inside"), MISSTATED)
 def test_a_misstated_list_of_sites_without_the_checks(claimed, inside, unchecked):
-    opened = reader().open(1, claimed, total_of(D, claimed, [SENT[site] for site in inside]))
+    opened = open_total(reader(), 1, claimed, total_of(D, claimed, [SENT[site] for site in inside]))
     assert np.array_equal(opened, sum(VALUES[site] for site in inside))
 
 
@@ -154,7 +167,7 @@ def test_a_misstated_list_of_sites_is_refused(claimed, inside):
 @pytest.mark.threat("T-37")
 def test_another_count_in_the_header_is_named():
     with pytest.raises(ProtocolError, match="number of addends is 5, expected 4"):
-        reader().open(1, SITES[:4], honest_total())
+        open_total(reader(), 1, SITES[:4], honest_total())
 
 
 @pytest.mark.threat("T-37")
@@ -173,7 +186,8 @@ def test_another_count_in_the_header_is_named():
 )
 def test_lists_of_sites_that_are_refused(contributors, changes):
     known = tuple(site for site in contributors if site in SITES)
-    refused(contributors, total_of(D, known, [SENT[site] for site in known]) if known else honest_total(), **changes)
+    total = total_of(D, known, [SENT[site] for site in known]) if known else honest_total()
+    refused(contributors, total, text="round 1: contributors: ", **changes)
 
 
 @pytest.mark.threat("T-37")
@@ -193,7 +207,9 @@ def test_a_changed_value_without_the_checks(unchecked):
     first = scale_up(np.eye(1, 2 * SLOTS, dtype=np.int64)[0]).reshape(2, SLOTS)
     for part in SENT.values():
         add_modulo(first, part.first.astype(np.uint64))
-    opened = reader().open(1, SITES, total_from(D, SITES, first, [bytes(part.seeds[0]) for part in SENT.values()]))
+    opened = open_total(
+        reader(), 1, SITES, total_from(D, SITES, first, [bytes(part.seeds[0]) for part in SENT.values()])
+    )
     assert (opened - SUM).nonzero()[0].tolist() == [0]
 
 
@@ -217,14 +233,14 @@ def test_who_may_choose_c1_reads_the_key_from_an_open_decryptor(factor):
 @pytest.mark.threat("T-13")
 def test_no_total_can_carry_a_c1_of_the_servers_choice():
     total = honest_total()
-    with pytest.raises(ProtocolError, match="it is cut or padded"):
-        reader().open(1, SITES, total + bytes(2 * 8 * SLOTS))
+    with pytest.raises(ProtocolError, match=r"total of round 1: .* it is cut or padded"):
+        open_total(reader(), 1, SITES, total + bytes(2 * 8 * SLOTS))
 
 
 @pytest.mark.threat("T-13")
 def test_shifted_totals_give_the_key_without_the_checks(unchecked):
     """c1 = a is known, though not chosen: eighteen shifts of c0 find a·s by bisection, and so s."""
-    site = reader("bob")
+    site = rounds("eve", D)
     seeds = [bytes(SENT[name].seeds[0]) for name in SITES[:3]]
     known = np.zeros(SLOTS, dtype=np.uint64)
     for seed in seeds:
@@ -237,7 +253,8 @@ def ask(site, number, seeds, shift):
     """Return what the site's sum says about (c0 + a·s) t/q, for a c0 of the server's choice."""
     first = np.zeros((2, SLOTS), dtype=np.uint64)
     first[0] = np.array([value % Q for value in shift], dtype=np.uint64)
-    opened = site.open(number, SITES[:3], total_from(D, SITES[:3], first, seeds)) + 3 * VALUE_BOUND
+    site.begin(number)
+    opened = open_total(site, number, SITES[:3], total_from(D, SITES[:3], first, seeds)) + 3 * VALUE_BOUND
     return (opened[:SLOTS] + (opened[SLOTS:] << FIELD_BITS)).tolist()
 
 
@@ -298,7 +315,6 @@ def reads_with(key):
 
 def test_a_key_that_is_dropped_is_gone():
     site = reader()
-    site.protect(1, VALUES["ada"])
     seen = weakref.ref(site._key)
     del site
     gc.collect()
@@ -306,7 +322,7 @@ def test_a_key_that_is_dropped_is_gone():
 
 
 def test_a_total_of_too_many_sites_is_refused_before_it_is_read():
-    refused(tuple(f"site-{place}" for place in range(300)), b"")
+    refused(tuple(f"site-{place}" for place in range(300)), b"", text="not sites of the job")
 
 
 def test_what_was_dealt_must_be_a_key():
@@ -314,3 +330,11 @@ def test_what_was_dealt_must_be_a_key():
     object.__setattr__(bad, "dealt", bytes(len(bad.dealt)))
     with pytest.raises(ProtocolError, match="not a BFV key"):
         bfv_rounds.BfvRounds(bad)
+
+
+def test_fields_and_tags_are_both_needed():
+    tags, other = np.array([1, 2]), np.array([1, 3])
+    bfv_rounds._verify(True, tags, tags)
+    for sound, received in ((False, tags), (True, other), (False, other)):
+        with pytest.raises(ProtocolError):
+            bfv_rounds._verify(sound, received, tags)
