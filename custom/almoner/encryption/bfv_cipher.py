@@ -39,7 +39,9 @@ def add_modulo(total: Coefficients, addend: Coefficients) -> None:
 def scale_up(slots: IntVector) -> Coefficients:
     """Return q·slots/t, rounded to an integer next to it; slots in [0, t)."""
     whole, rest = divmod(COEFF_MODULUS, PLAIN_MODULUS)
-    scaled: IntVector = slots * whole + np.rint(slots * (rest / PLAIN_MODULUS)).astype(np.int64)
+    part = slots * (rest / PLAIN_MODULUS)
+    scaled = slots * whole
+    scaled += np.rint(part, out=part).astype(np.int64)
     return scaled.view(np.uint64)
 
 
@@ -64,12 +66,11 @@ class BfvCipher(Hidden):
         """Return c0 and the seed of c1.
 
         Args:
-            scaled: uint64[SLOTS], what `scale_up` returned for a chunk.
+            scaled: uint64[SLOTS], what `scale_up` returned for a chunk. It becomes c0.
         """
         body = frames().fresh.strip(self._work.save(self._encryptor.encrypt_zero_symmetric()))
-        first = np.frombuffer(body, dtype="<u8", count=SLOTS).astype(np.uint64)
-        add_modulo(first, scaled)
-        return first, body[_C0_BYTES:]
+        add_modulo(scaled, np.frombuffer(body, dtype="<u8", count=SLOTS).astype(np.uint64, copy=False))
+        return scaled, body[_C0_BYTES:]
 
     def decrypt(self, first: Coefficients, seeds: list[bytes]) -> IntVector:
         """Return int64[SLOTS], entries in [0, t): what the sum of ciphertexts holds.
@@ -81,7 +82,7 @@ class BfvCipher(Hidden):
         Raises:
             ProtocolError: SEAL refuses it.
         """
-        total, plain = self._load(first.astype("<u8").tobytes() + seeds[0]), seal.Plaintext()
+        total, plain = self._load(first.astype("<u8", copy=False).tobytes() + seeds[0]), seal.Plaintext()
         try:
             for seed in seeds[1:]:
                 self._evaluator.add_inplace(total, self._load(bytes(_C0_BYTES) + seed))
@@ -90,7 +91,7 @@ class BfvCipher(Hidden):
         except SEAL_ERRORS as error:
             raise ProtocolError(f"ciphertext: SEAL refuses it ({error})") from error
         shifted = np.frombuffer(frames().total.strip(self._work.save(total)), dtype="<u8", count=SLOTS)
-        moved = shifted.astype(np.uint64) - first
+        moved = shifted.astype(np.uint64, copy=False) - first
         np.minimum(moved, moved + _Q, out=moved)
         slots: IntVector = np.rint(moved * (PLAIN_MODULUS / COEFF_MODULUS)).astype(np.int64)
         return slots

@@ -85,6 +85,9 @@ class MessageForm:
             seeds: of c1; asked for when `first` is at its end.
         """
         message = io.BytesIO()
+        message.seek((self.addend_bytes if kind is Kind.ADDEND else self._signed_bytes) - 1)
+        message.write(b"\0")  # takes the memory once
+        message.seek(0)
         message.write(self._header(kind, num_addends).encode())
         for part in first:
             message.write(part.astype("<u8", copy=False).data)
@@ -110,9 +113,14 @@ class MessageForm:
 
     def split_total(self, total: bytes) -> tuple[memoryview, list[bytes]]:
         """Return what is acknowledged of a total of the right length, and each site's acknowledgement."""
-        cut = self.total_bytes - self.num_sites * ED25519_BYTES
+        cut = self._signed_bytes
         starts = range(cut, self.total_bytes, ED25519_BYTES)
         return memoryview(total)[:cut], [total[start : start + ED25519_BYTES] for start in starts]
+
+    @property
+    def _signed_bytes(self) -> int:
+        """Length of what is acknowledged of a total."""
+        return self.total_bytes - self.num_sites * ED25519_BYTES
 
     def _payload_bytes(self, kind: Kind) -> int:
         """Return the length of a payload."""

@@ -102,7 +102,8 @@ def take_fields(layout: Layout, block: range, fields: IntVector, num_addends: in
 
 def join_fields(fields: IntVector) -> IntVector:
     """Return slots, entries in [0, 2^44)."""
-    slots: IntVector = fields[0] | (fields[1] << FIELD_BITS)
+    slots: IntVector = fields[1] << FIELD_BITS
+    slots |= fields[0]
     return slots
 
 

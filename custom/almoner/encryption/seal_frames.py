@@ -51,7 +51,7 @@ class Frame:
         middle = start + self.coefficient_bytes
         rest = middle + len(self.seed_info)
         fits = len(saved) == start + self.body_bytes + len(self.seed_info)
-        if not fits or saved[:start] != self.head or saved[middle:rest] != self.seed_info:
+        if not fits or not saved.startswith(self.head) or saved[middle:rest] != self.seed_info:
             raise ProtocolError(f"SEAL saved an object of an unexpected form: {_REMEDY}")
         return saved[start:middle] + saved[rest:]
 

@@ -47,6 +47,8 @@ class SlotTags(Hidden):
     def __init__(self, tag_key: bytes, transcript: bytes, number: int) -> None:
         self._stream = Stream(derive(tag_key, _FACTORS_LABEL, transcript, number, ""))
         self._bytes = np.empty((BLOCK_CHUNKS * SLOTS, NUM_TAGS * _LIMBS), dtype="<u2")
+        self._factors = np.empty(self._bytes.shape)
+        self._fields = np.empty((2, BLOCK_CHUNKS * SLOTS))
         self._sums = [0] * NUM_TAGS
 
     def absorb(self, fields: IntVector) -> None:
@@ -55,9 +57,12 @@ class SlotTags(Hidden):
         Args:
             fields: int64[2, slots], at most BLOCK_CHUNKS * SLOTS, entries in [0, 2^22).
         """
-        factors = self._bytes[: fields.shape[1]]
-        self._stream.fill(factors.reshape(-1).view(np.uint8))
-        products = (fields.astype(np.float64) @ factors.astype(np.float64)).astype(np.int64)
+        size = fields.shape[1]
+        drawn, factors, entries = self._bytes[:size], self._factors[:size], self._fields[:, :size]
+        self._stream.fill(drawn.reshape(-1).view(np.uint8))
+        np.copyto(factors, drawn)
+        np.copyto(entries, fields)
+        products = (entries @ factors).astype(np.int64)
         low, high = products.reshape(2, NUM_TAGS, _LIMBS).tolist()
         for tag in range(NUM_TAGS):
             for limb in range(_LIMBS):

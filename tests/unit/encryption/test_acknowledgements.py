@@ -94,13 +94,16 @@ def opens(name, claimed, signers):
 
 @pytest.mark.threat("T-37")
 def test_a_site_opens_what_it_acknowledged_and_no_other():
-    site, claimed = sender(), without("bob")
+    claimed, good = without("bob"), acknowledged(1, SITES, total())
+    other = total_of(D, SITES, list(send(VALUES).values()))
+    site = sender()
     site.acknowledge(1, SITES, sha256(total()).digest())
-    for refused in ((1, claimed, total(claimed)), (1, SITES, total_of(D, SITES, list(send(VALUES).values())))):
-        with pytest.raises(ProtocolError, match="acknowledge"):
-            site.open(refused[0], refused[1], acknowledged(*refused))
-    with pytest.raises(ProtocolError, match="did not acknowledge"):
-        sender().open(1, SITES, acknowledged(1, SITES, total()))
+    with pytest.raises(ProtocolError, match="did not acknowledge one over these sites"):
+        site.open(1, claimed, acknowledged(1, claimed, total(claimed)))
+    with pytest.raises(ProtocolError, match="not the one that this site acknowledged"):
+        site.open(1, SITES, other + good[len(other) :])
+    with pytest.raises(ProtocolError, match="did not acknowledge one over these sites"):
+        sender().open(1, SITES, good)
 
 
 @pytest.mark.threat("T-37")

@@ -13,7 +13,7 @@ from almoner.protection.boxes import derive
 from almoner.protection.stream import Stream
 
 KEY, TRANSCRIPT = bytes(range(32)), bytes(32)
-PINNED = [15728597028611, 8694676112699]
+PINNED = [4477783973249, 17053486698486]
 NO_PADS = np.zeros(2, dtype=np.int64)
 BLOCK = BLOCK_CHUNKS * SLOTS
 
