@@ -3,14 +3,20 @@
 A site encrypts with `HEModelEncryptor` and serialises with FOBS; the server reads each message, adds with
 `WeightedAggregationHelper`, divides, and serialises what goes back. Its TenSEAL contexts come from `HEBuilder`,
 which makes them at provisioning; loading them is in no figure.
+
+Runs in a process of its own, `python -m tests.benchmarks.flare_he SHAPES`, so that neither side's memory is in the
+other's way. Each line of standard input is one round; the answer is {"client": [seconds], "server": [seconds],
+"open": [seconds], "message_bytes": bytes}.
 """
 
+import json
 import logging
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tenseal as ts
 from nvflare.apis.fl_context import FLContext
 from nvflare.app_common.aggregators.weighted_aggregation_helper import WeightedAggregationHelper
@@ -20,8 +26,9 @@ from nvflare.app_opt.he.model_decryptor import HEModelDecryptor
 from nvflare.app_opt.he.model_encryptor import HEModelEncryptor
 from nvflare.fuel.utils import fobs
 from nvflare.lighter.impl.he import HEBuilder
+from tests.benchmarks.one_core import timed
+from tests.benchmarks.protected_models import Model, models
 
-Model = dict[str, npt.NDArray[np.float32]]
 LOCAL_STEPS = 10
 
 
@@ -55,3 +62,34 @@ class FlareHe:
     def open(self, result: dict[str, bytes]) -> dict[str, Any]:
         """Return the decrypted mean."""
         return self._decryptor.decryption(dict(result), dict.fromkeys(result, True), FLContext())
+
+
+def run_round(flare: FlareHe, sites: list[Model]) -> dict[str, object]:
+    """Run one round, and check its mean.
+
+    Raises:
+        RuntimeError: it is not the mean of the sites' models.
+    """
+    said = [timed(lambda model=model: flare.protect(model)) for model in sites]
+    messages = [message for message, _ in said]
+    result, server = timed(lambda: flare.combine(messages))
+    opened, spent = timed(lambda: flare.open(result))
+    for name, values in opened.items():
+        error = np.abs(np.asarray(values) - np.mean([model[name].ravel() for model in sites], axis=0)).max()
+        if error > 1e-4:
+            raise RuntimeError(f"FLARE's mean of {name} is off by {error}")
+    client = [seconds for _, seconds in said]
+    return {"client": client, "server": [server], "open": [spent], "message_bytes": len(messages[0])}
+
+
+def main() -> None:
+    """Answer until there are no more questions; TenSEAL's own words go to standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    flare, sites = FlareHe(), models(json.loads(sys.argv[1]))
+    for _ in sys.stdin:
+        print(json.dumps(run_round(flare, sites)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

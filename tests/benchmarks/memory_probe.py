@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tests.benchmarks.protection_job import ProtectedJob, make_update
+from tests.benchmarks.protected_models import make_update
+from tests.benchmarks.protection_job import ProtectedJob
 
 T = TypeVar("T")
 PROCESS = Path("/proc/self")

@@ -7,7 +7,6 @@ since flwr 1.42.0 also asks for a web server, a database, and a certifi that the
 
 import json
 import subprocess
-import sys
 import venv
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +14,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 LIST = HERE / "peers.txt"
-FOLDER = HERE.parents[1] / "build" / "peers"
+ROOT = HERE.parents[1]
+FOLDER = ROOT / "build" / "peers"
 
 
 def peers_python() -> Path:
@@ -30,16 +30,15 @@ def peers_python() -> Path:
 
 
 class Peer:
-    """A script in the peers' environment that answers one line of JSON with one. Leaving the context ends it.
+    """A process that answers one line of JSON with one. Leaving the context ends it.
 
     Args:
-        script: a file of this folder.
-        arguments: its command line.
+        command: what runs; it starts in the checkout.
     """
 
-    def __init__(self, script: str, *arguments: object) -> None:
-        command = [str(peers_python()), "-I", str(HERE / script), *map(str, arguments)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, *command: object) -> None:
+        words = [str(word) for word in command]
+        self._process = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> "Peer":
         return self
@@ -62,5 +61,5 @@ class Peer:
         stdin.write(json.dumps(question) + "\n")
         stdin.flush()
         if not (line := stdout.readline()):
-            raise RuntimeError(f"the peer ended: see its output above ({sys.executable} started it)")
+            raise RuntimeError("the peer ended: see its output above")
         return json.loads(line)

@@ -13,12 +13,12 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from tests.benchmarks.one_core import timed
+from tests.benchmarks.protected_models import Update
 
 from almoner.encryption.bfv_server import BfvServer
 from almoner.encryption.bfv_site import BfvSite
@@ -28,13 +28,13 @@ from almoner.schema.consortium import Roster, RosterEntry
 from almoner.secagg.quantise import quantise
 from almoner.secagg.server import SecaggServer
 from almoner.secagg.site import SecaggSite
+from almoner.training.grid import UpdateGrid
 
 Scheme = Literal["he", "secagg"]
 Measure = Callable[[Callable[[], Any]], tuple[Any, float]]
-Update = npt.NDArray[np.float32]
 
-STEP = 0.25 / VALUE_BOUND
-"""Updates have a standard deviation of 0.05: five of them to the end of the grid."""
+STEP = 2.0**-17
+"""Updates have a standard deviation of 0.05: five of them to the end of the grid, at ±0.25."""
 
 
 @cache
@@ -103,7 +103,7 @@ class ProtectedJob:
 
     def __init__(self, scheme: Scheme, num_sites: int, dimension: int, measure: Measure = timed) -> None:
         self.names = tuple(f"site-{number:02d}" for number in range(1, num_sites + 1))
-        self._measure = measure
+        self._measure, self._to_grid = measure, to_grid if scheme == "he" else to_grid_at_random
         terms = JobTerms(
             envelope_digest="ab" * 32,
             job_id="6a1b1111-0000-4000-8000-000000000000",
@@ -149,7 +149,7 @@ class ProtectedJob:
                 return None
             message, values = self._train(question, site, updates[site], costs)
             self.message_bytes = len(message)
-            np.add(expected, values, out=expected)
+            np.add(expected, np.clip(values, -VALUE_BOUND, VALUE_BOUND), out=expected)
             return message
 
         total = self._talk(self.server.round(self.number, self.names), answer, costs)
@@ -163,7 +163,7 @@ class ProtectedJob:
     def _train(self, question: Question, site: str, update: Update, costs: Costs) -> tuple[bytes, IntVector]:
         """Have a site begin the round and protect its update; return the message and the values in it."""
         own = self.sites[site]
-        values, costs_quantise = self._measure(lambda: to_grid(update))
+        values, costs_quantise = self._measure(lambda: self._to_grid(update))
         _, costs_begin = self._measure(lambda: own.begin(question.number, question.contributors, question.body))
         message, costs_protect = self._measure(lambda: own.protect(question.number, values))
         for call, cost in (("quantise", costs_quantise), ("begin", costs_begin), ("protect", costs_protect)):
@@ -200,10 +200,10 @@ def _next(conversation: Conversation[Any], answers: dict[str, bytes] | None) -> 
 
 
 def to_grid(update: Update) -> IntVector:
-    """Return an update's grid points, as a site protects them."""
+    """Return an update's nearest grid points, as the trainer rounds."""
+    return UpdateGrid(STEP).to_integers(update)
+
+
+def to_grid_at_random(update: Update) -> IntVector:
+    """Return grid points next to an update's, right on average, as Flower rounds."""
     return quantise(update, STEP, VALUE_BOUND).astype(np.int64)
-
-
-def make_update(dimension: int, seed: int) -> Update:
-    """Return a site's update: float32[d], standard deviation 0.05."""
-    return np.random.default_rng(seed).standard_normal(dimension, dtype=np.float32) * np.float32(0.05)

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from tests.benchmarks import round_overhead
 from tests.benchmarks.one_core import median, on_one_core, ratio, timed
-from tests.benchmarks.peers import Peer
-from tests.benchmarks.protection_job import Costs, ProtectedJob, make_update
+from tests.benchmarks.peers import HERE, Peer, peers_python
+from tests.benchmarks.protected_models import make_update
+from tests.benchmarks.protection_job import Costs, ProtectedJob
 
 from almoner.protection.parties import Parties
 from almoner.protection.scheme import VALUE_BOUND
@@ -28,6 +29,7 @@ from almoner.protection.stream import KEY_BYTES
 from almoner.secagg.masking import Mask, Masker
 from almoner.secagg.packing import Packing
 
+FLOWER = HERE / "flower_peer.py"
 DIMENSION = 1_000_000
 SITES = (10, 50)
 DROPS = (0, 2)
@@ -91,7 +93,7 @@ def compare(num_sites: int) -> dict[int, dict[str, object]]:
     job = ProtectedJob("secagg", num_sites, DIMENSION)
     updates = {name: make_update(DIMENSION, seed) for seed, name in enumerate(job.names)}
     figures: dict[int, dict[str, object]] = {}
-    with Peer("flower_peer.py", DIMENSION, num_sites, threshold) as flower:
+    with Peer(peers_python(), "-I", FLOWER, DIMENSION, num_sites, threshold) as flower:
         for drops in DROPS:
             job.round(updates, job.names[:drops])
             flower.ask(drops=drops)
