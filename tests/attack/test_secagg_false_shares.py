@@ -1,6 +1,8 @@
 """Members that deal or give back false shares, or complain falsely: the round goes on, and the log says who it was."""
 
+from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from itertools import permutations
 
 import numpy as np
@@ -12,7 +14,8 @@ from almoner.protection.boxes import box_key
 from almoner.secagg import dealing, reveal, shamir
 from almoner.secagg.dealing import Dealt, Holding
 from almoner.secagg.offers import Secret, box_address
-from almoner.secagg.session import OFFER_LABEL
+from almoner.secagg.session import CONTRIBUTION_LABEL, OFFER_LABEL, contribution_header
+from almoner.secagg.site import OutsideTheRing
 
 LIAR = "site-2"
 
@@ -242,4 +245,28 @@ def test_a_contribution_that_is_not_signed_is_left_out_and_named():
     total = job.round(1)
     assert total.contributors == ("site-1", "site-2", "site-4", "site-5")
     assert total.named == ("site-3",)
+    assert sums_right(job)
+
+
+@pytest.mark.threat("T-38")
+def test_a_contribution_from_outside_the_ring_is_not_counted():
+    job = running(5)
+    job.server._offers.pop(LIAR)
+    honest_ask = job.ask
+
+    def ask(site, question):
+        if (site, question.task) != (LIAR, "train"):
+            return honest_ask(site, question)
+        with suppress(OutsideTheRing):
+            honest_ask(site, question)
+        agreed, session = job.sites[LIAR]._job
+        ring = job.sites[LIAR]._state.ring
+        header = contribution_header(session.terms)
+        words = bytes(header.payload_bytes - 64)
+        commitment = sha256(words).digest()
+        stated = session.stated(CONTRIBUTION_LABEL, 1, LIAR, ring.digest, commitment)
+        return header.encode() + words + agreed.keys.sign(stated)
+
+    job.ask = ask
+    assert job.round(1).contributors == ("site-1", "site-3", "site-4", "site-5")
     assert sums_right(job)
