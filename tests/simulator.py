@@ -97,6 +97,7 @@ def terms_of(
         job_id="6a1b1111-0000-4000-8000-000000000000",
         scheme=scheme,
         sites=sites,
+        declared=(100,) * len(sites),
         num_colluding_sites=colluding,
         min_sites=min_sites,
         dimension=dimension,

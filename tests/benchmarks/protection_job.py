@@ -109,6 +109,7 @@ class ProtectedJob:
             job_id="6a1b1111-0000-4000-8000-000000000000",
             scheme=scheme,
             sites=self.names,
+            declared=(100,) * num_sites,
             num_colluding_sites=1,
             min_sites=3,
             dimension=dimension,

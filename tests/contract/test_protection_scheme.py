@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.contract.federation import Federation
 from tests.unit.protection.protection_cases import SITES, TERMS, key_pem, root_pem, roster
 
 from almoner.encryption.bfv_server import BfvServer
 from almoner.encryption.bfv_site import BfvSite
-from almoner.errors import FederationError, ProtocolError
+from almoner.errors import ProtocolError
 from almoner.protection.message import HEADER_BYTES
-from almoner.protection.scheme import VALUE_BOUND, Conversation, IntVector, RoundTotal, ServerProtection, SiteProtection
+from almoner.protection.plain import PlainServer, PlainSite
+from almoner.protection.scheme import VALUE_BOUND, IntVector, ServerProtection, SiteProtection
 from almoner.protection.set_up import JobTerms
 
 DIMENSION = 11
@@ -26,49 +28,6 @@ shared = settings(max_examples=15, deadline=None, suppress_health_check=[HealthC
 
 def vector(*entries: int, size: int = DIMENSION) -> IntVector:
     return np.resize(np.array(entries, dtype=np.int64), size)
-
-
-class Federation:
-    """A server and its sites in one process, and honest messengers between them."""
-
-    def __init__(self, server: ServerProtection, sites: dict[str, SiteProtection]) -> None:
-        self.server, self.sites, self.number = server, sites, 0
-        self.values: dict[str, IntVector] = {}
-        self.messages: dict[str, bytes] = {}
-        self.members = self.drive(server.set_up(tuple(sites)), tuple(sites))
-
-    def drive(self, conversation: Conversation, there: tuple[str, ...]):
-        """Carry a conversation out; sites that are not there do not answer."""
-        answers = None
-        while True:
-            try:
-                question = conversation.send(answers) if answers is not None else next(conversation)
-            except StopIteration as end:
-                return end.value
-            answers = {site: self.ask(site, question) for site in question.sites if site in there}
-            for site, answer in answers.items():
-                assert len(answer) == question.answer_bytes[site] == self.sites[site].answer_bytes(question.task)
-            if len(answers) < question.min_answers:
-                raise FederationError(f"{question.task}: too few")
-
-    def ask(self, site: str, question) -> bytes:
-        machine = self.sites[site]
-        if question.task != "train":
-            return machine.answer(question.task, question.number, question.contributors, question.body)
-        assert len(question.body) == machine.announcement_bytes(len(question.contributors))
-        machine.begin(question.number, question.contributors, question.body)
-        self.messages[site] = machine.protect(question.number, self.values[site])
-        return self.messages[site]
-
-    def round(self, values: dict[str, IntVector], there: tuple[str, ...] | None = None) -> RoundTotal:
-        self.values, self.number = values, self.number + 1
-        return self.drive(self.server.round(self.number, self.members), there or self.members)
-
-    def add(self, vectors: list[IntVector]) -> IntVector:
-        total = self.round(dict(zip(self.sites, vectors, strict=True)))
-        sums = [self.sites[site].open(self.number, total.contributors, total.body) for site in self.members]
-        assert all(np.array_equal(sums[0], other) for other in sums)
-        return sums[0]
 
 
 class ProtectionContract:
@@ -211,6 +170,14 @@ class ProtectionContract:
         ):
             with pytest.raises(ProtocolError):
                 act()
+
+
+class TestPlain(ProtectionContract):
+    def server(self, terms):
+        return PlainServer(terms.dimension, terms.min_sites)
+
+    def site(self, terms, site):
+        return PlainSite(terms.dimension)
 
 
 class TestBfv(ProtectionContract):

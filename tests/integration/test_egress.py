@@ -12,13 +12,17 @@ from typing import Any
 
 import pytest
 
-from almoner.encryption.bfv import BfvScheme
+from almoner.encryption.bfv_key import KEY_BYTES
+from almoner.encryption.bfv_messages import MessageForm
 from almoner.flare.egress import CHANNELS, CONTEXT_FIELDS, REPLY_HEADERS, REPLY_KEYS
 from almoner.flare.federation import Federation
 from almoner.flare.head_statements import introduction_bytes
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.session import JobReport
 from almoner.privacy.heads import HEAD_BYTES
+from almoner.protection.boxes import BOX_OVERHEAD
+from almoner.protection.meeting import AGREEMENT_BYTES, SLOT_BYTES
+from almoner.protection.set_up import ED25519_BYTES, SET_UP_BYTES
 from almoner.protection.signing import SIGNATURE_BYTES
 from almoner.release.accuracy import RELEASE_BYTES
 from almoner.schema.job import JobSpec
@@ -72,8 +76,8 @@ def records(
     return found
 
 
-NUM_ANSWERS = 4 * 7 + 1
-"""Four sites: set-up, two on ledger heads, three rounds, release; and one model."""
+NUM_ANSWERS = 4 * (3 + 4 + 3 * 2 + 2)
+"""Four sites: set-up, two on ledger heads; four on keys; three rounds of two answers each; release and model."""
 
 
 def channel_of(record: dict[str, Any]) -> tuple[str, str, str]:
@@ -115,15 +119,23 @@ def test_answers_hold_one_body_of_a_known_length(records: list[dict[str, Any]], 
         assert set(answer) <= REPLY_KEYS
         assert set(answer["__headers__"]) <= REPLY_HEADERS
         lengths[answer["almoner"]["bytes"] - WIRE_HEADER_BYTES] += 1
-    update = BfvScheme.for_server(dimension).message_bytes
-    assert lengths == {
-        introduction_bytes(4): 4,
-        HEAD_BYTES: 4,
-        SIGNATURE_BYTES: 4,
-        update + HEAD_BYTES: 12,
-        RELEASE_BYTES + HEAD_BYTES: 4,
-        8 * dimension: 1,
-    }
+    update = MessageForm(dimension, 4).addend_bytes
+    expected: Counter[int] = Counter()
+    for length, number in (
+        (introduction_bytes(4), 4),
+        (HEAD_BYTES, 4),
+        (SIGNATURE_BYTES, 4),
+        (SET_UP_BYTES, 4),
+        (ED25519_BYTES + 4 * SLOT_BYTES, 3),  # confirmations; the first site deals the key
+        (ED25519_BYTES + 4 * SLOT_BYTES + KEY_BYTES + BOX_OVERHEAD, 1),
+        (AGREEMENT_BYTES, 4),
+        (ED25519_BYTES, 4 * (1 + 3)),  # conclusions and acknowledgements
+        (update + HEAD_BYTES, 4 * 3),
+        (RELEASE_BYTES + HEAD_BYTES, 4),
+        (8 * dimension, 4),
+    ):
+        expected[length] += number
+    assert lengths == expected
 
 
 def test_contexts_that_travel_along_hold_names_and_ids_only(records: list[dict[str, Any]]) -> None:

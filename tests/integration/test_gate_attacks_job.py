@@ -22,7 +22,7 @@ from tests.integration.attacker import SITE, SITES_GATED, UNGATED, Attacker, att
 from tests.integration.conftest import make_consortium
 from tests.integration.test_site_killed import wait_until
 
-from almoner.encryption.bfv import BfvScheme
+from almoner.encryption.bfv_messages import MessageForm
 from almoner.flare.exporting import export_job
 from almoner.flare.federation import Federation
 from almoner.flare.job_folder import JOB_LOGS, write_job
@@ -111,7 +111,7 @@ def test_task_sent_past_the_server(job: RunningJob, stream: bool) -> None:
     """The site answers a lead who asks for a round with its own update, which only the server is to add up."""
     answer = None
     for _ in range(1 if job.lead.gated else 5):  # the round may be over when the question arrives
-        header = TaskHeader(kind="train", round=job.rounds_committed(), contributors=(), consents={})
+        header = TaskHeader(kind="train", round=job.rounds_committed(), contributors=(), ring=(), consents={})
         request = aux_request(job.job_id, __task_name__="train", __task_id__="1")
         request[PAYLOAD_KEY] = encode_task(header, b"")
         answer = job.aux("__do_task__", request, stream)
@@ -122,9 +122,7 @@ def test_task_sent_past_the_server(job: RunningJob, stream: bool) -> None:
     else:
         update = decode_reply(answer[PAYLOAD_KEY])
         assert update.kind is ReplyKind.UPDATE
-        assert (
-            len(update.body) == BfvScheme.for_server(workload(job.spec.workload).dimension).message_bytes + HEAD_BYTES
-        )
+        assert len(update.body) == MessageForm(workload(job.spec.workload).dimension, 4).addend_bytes + HEAD_BYTES
 
 
 @pytest.mark.threat("T-14")

@@ -52,6 +52,10 @@ class Ran:
         encoded = [entry["payload"] for entry in self.records[site] if entry["at"] == "encode"]
         return [one for one in encoded if isinstance(one, dict) and "__task_name__" in one.get("__headers__", {})]
 
+    def trained(self, site: str) -> dict[str, Any]:
+        """What FLARE was to send as the result of the round, before it serialised it."""
+        return [one for one in self.answers(site) if one["__headers__"]["__task_name__"] == "train"][-1]
+
     def marked(self, site: str) -> list[dict[str, Any]]:
         return [entry for entry in self.records[site] if entry.get("marked")]
 
@@ -104,7 +108,7 @@ def by_process(recording: Path) -> dict[str, list[dict[str, Any]]]:
 def test_the_job_goes_on_with_the_others(jobs: dict[str, Ran], name: str) -> None:
     assert [record.contributors for record in jobs[name].result.rounds] == [HONEST]
     for site in HONEST:
-        assert len(jobs[name].sends(site)) >= 4  # set-up, two on heads, update; one of them gives the model
+        assert len(jobs[name].sends(site)) == 10  # set-up, two on heads, four on keys, update, acknowledgement, model
         assert jobs[name].marked(site) == []
 
 
@@ -118,15 +122,15 @@ def test_stock_result_without_filters_leaves_in_clear(jobs: dict[str, Ran]) -> N
 def test_filters_drop_a_stock_result(jobs: dict[str, Ran]) -> None:
     ran = jobs["unsealed"]
     assert ran.marked(FAULTY) == []
-    assert ran.answers(FAULTY)[-1][PAYLOAD_KEY] == {"bytes": REFUSAL_BYTES}
+    assert ran.trained(FAULTY)[PAYLOAD_KEY] == {"bytes": REFUSAL_BYTES}
 
 
 def test_sealed_result_without_filters_does_not_leave(jobs: dict[str, Ran]) -> None:
     """FLARE takes it for its answer and fails to serialise it."""
     ran = jobs["unfiltered"]
-    assert "almoner_sealed" in ran.answers(FAULTY)[-1]
+    assert "almoner_sealed" in ran.trained(FAULTY)
     assert ran.marked(FAULTY) == []
-    assert len(ran.sends(FAULTY)) == 3  # set-up, and the two tasks on ledger heads
+    assert len(ran.sends(FAULTY)) == 7  # set-up, two on heads, four on keys; then FLARE tries to send the update
 
 
 def test_site_without_a_privacy_file_says_nothing(jobs: dict[str, Ran]) -> None:
@@ -138,17 +142,17 @@ def test_site_without_a_privacy_file_says_nothing(jobs: dict[str, Ran]) -> None:
 
 def test_executor_that_fails_in_flares_hands_sends_a_code(jobs: dict[str, Ran]) -> None:
     """The attack: FLARE passes the filters by and sends the return code."""
-    answer = jobs["uncaught"].answers(FAULTY)[-1]
+    answer = jobs["uncaught"].trained(FAULTY)
     assert answer["__headers__"]["__rc__"] == "EXECUTION_EXCEPTION"
     assert PAYLOAD_KEY not in answer
 
 
 def test_failure_in_ours_is_the_empty_refusal(jobs: dict[str, Ran], consortium: ProvisionedConsortium) -> None:
     ran = jobs["failing"]
-    answer = ran.answers(FAULTY)[-1]
+    answer = ran.trained(FAULTY)
     assert answer[PAYLOAD_KEY] == {"bytes": REFUSAL_BYTES}
     assert answer["__headers__"].get("__rc__", "OK") == "OK"
-    assert set(answer["__headers__"]) == set(jobs["unsealed"].answers(FAULTY)[-1]["__headers__"])
+    assert set(answer["__headers__"]) == set(jobs["unsealed"].trained(FAULTY)["__headers__"])
     with Ledger.open(consortium.site_folder(FAULTY) / LEDGER) as ledger:
         assert ledger.committed(ran.job_id, "train-0001")
     log = consortium.site_folder(FAULTY) / JOB_LOGS / f"{ran.job_id}.txt"

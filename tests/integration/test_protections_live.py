@@ -17,6 +17,7 @@ from tests.integration.test_site_killed import wait_until
 
 from almoner.data.prepare import prepare_sites
 from almoner.data.registry import HEART_DISEASE
+from almoner.flare.abandoned_jobs import REASON
 from almoner.flare.exporting import export_job
 from almoner.flare.federation import Federation, free_port
 from almoner.flare.job_folder import JOB_LOGS
@@ -178,6 +179,11 @@ LIES = {
 }
 """Lie of the server → the task that the sites do not answer, in which round, and what they say about it."""
 
+TO_THE_VICTIM = {
+    ("swapped-keys", VICTIM): "this is not what hungary said",
+    ("split-ring", VICTIM): "the contributors: not sites of the job in its order",
+}
+
 
 @pytest.mark.threat("T-35")
 @pytest.mark.threat("T-36")
@@ -192,8 +198,8 @@ def test_sites_end_the_job_of_a_server_that_lies(
             log = consortium.site_folder(site) / JOB_LOGS / f"{job_id}.txt"
             wait_until(log.exists, 60.0)
             lines = [line for line in log.read_text().splitlines() if f"task {task} not answered" in line]
-            if (lie, site) == ("swapped-keys", VICTIM):
-                assert "this is not what hungary said" in lines[0]
+            if (lie, site) in TO_THE_VICTIM:
+                assert TO_THE_VICTIM[lie, site] in lines[0]
             elif (lie, site) != ("smaller-ring", VICTIM):
                 assert reason in lines[0], (lie, site)
             assert max(noted(notes, job_id, site, "task"), default=0) <= number
@@ -201,3 +207,24 @@ def test_sites_end_the_job_of_a_server_that_lies(
             with Ledger.open(consortium.site_folder(site) / LEDGER) as ledger:
                 assert ledger.committed(job_id, "train-0001") == (number == 2)
                 assert not ledger.committed(job_id, "train-0003")
+
+
+def test_a_server_that_restarts_between_rounds_ends_the_job(
+    consortium: ProvisionedConsortium, federation: Federation, submit: Callable[..., str], notes: Path
+) -> None:
+    """The last test of the module: it takes the session's server away."""
+    job_id = submit("secagg", "between-rounds")
+    wait_until((notes / "2.held").exists, 120.0)
+    federation.kill("server")
+    federation.start_one("server")
+    federation.wait_for_sites(SITES)
+    with open_session(consortium.user_kit(LEAD), "cardiology") as session:
+        report = session.report(job_id)
+    assert report.status == "FINISHED:ABANDONED"
+    assert report.answers["server"] == REASON
+    for site in SITES:
+        with Ledger.open(consortium.site_folder(site) / LEDGER) as ledger:
+            wait_until(lambda ledger=ledger: all(job.job_id != job_id for job in ledger.open_jobs()), 120.0)
+            assert ledger.committed(job_id, "train-0001")
+            assert not ledger.committed(job_id, "train-0002")
+            ledger.verify()

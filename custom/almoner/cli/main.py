@@ -19,9 +19,14 @@ from almoner.schema.documents import DOCUMENTS
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "policy": ("almoner.cli.policies", "app", "Check, explain, compare and test the sites' policies."),
     "provision": ("almoner.cli.operate", "provision_command", "Make a consortium: keys, signed kits, empty ledgers."),
+    "approve-requests": (
+        "almoner.cli.enrolment",
+        "approve_requests_command",
+        "Sign requests for certificates, and write packages (keys made at the site).",
+    ),
     "up": ("almoner.cli.operate", "up_command", "Run server and all sites on this machine, for trials."),
     "status": ("almoner.cli.operate", "status_command", "Show which sites are connected and what jobs there are."),
-    "site": ("almoner.cli.sites", "app", "Run one site."),
+    "site": ("almoner.cli.sites", "app", "Set up and run one site."),
     "job": ("almoner.cli.jobs", "app", "Plan, export, submit, approve, follow and fetch jobs."),
     "ledger": ("almoner.cli.ledgers", "app", "Read and check a site's privacy ledger; report, back up, reconcile."),
     "demo": ("almoner.cli.demo", "demo_command", "Run the main job end to end, and three jobs that must fail."),

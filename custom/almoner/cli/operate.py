@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from almoner.cli.app import console, print_json
+from almoner.cli.enrolment import begin_command
 from almoner.errors import ProvisioningError
 from almoner.flare.federation import Federation, require_free_port
 from almoner.flare.provisioning import load_consortium, provision, read_port
@@ -21,11 +22,19 @@ def provision_command(
     out: Annotated[Path, typer.Option("--out", help="a new folder for kits, ledgers and the operator's keys")],
     root: Annotated[Path, ROOT_OPTION] = Path(),
     port: Annotated[int, typer.Option("--port", help="the server's TCP port", min=1024, max=65535)] = DEFAULT_PORT,
+    keys_at_site: Annotated[
+        bool, typer.Option("--keys-at-site", help="make the root's key alone, and forms for sites and users")
+    ] = False,
 ) -> None:
     """Make a consortium: new keys, hardened and signed kits, empty ledgers.
 
+    With --keys-at-site every site and user makes its own key; `almoner approve-requests` is the next step.
+
     Example: almoner provision --out build/trial --port 8102
     """
+    if keys_at_site:
+        begin_command(root, out, port)
+        return
     made = provision(root, out, port)
     console.print(f"provisioned {made.declarations.consortium.name} in {out}")
     console.print("  server/kit, sites/<site>/kit, users/<user>: hand each to its owner over a safe channel")
@@ -43,6 +52,8 @@ def up_command(
     """
     if not (consortium / "server" / "kit").is_dir():
         raise ProvisioningError(f"{consortium}: no provisioned consortium → almoner provision --out {consortium}")
+    if not (consortium / "sites").is_dir():
+        raise ProvisioningError(f"{consortium}: its sites have their kits themselves → almoner site start, at each")
     made = load_consortium(consortium, load_declarations(root), read_port(consortium))
     require_free_port(made.port)
     with Federation(made) as federation:

@@ -1,4 +1,4 @@
-"""`almoner site`: run the server or one site from its kit."""
+"""`almoner site`: make a site's key, join it with the operator's package, and run the server or one site."""
 
 import sys
 from pathlib import Path
@@ -6,18 +6,22 @@ from typing import Annotated
 
 import typer
 
+from almoner.cli import enrolment
 from almoner.cli.app import console, new_group
 from almoner.flare.dataset_commitments import commit_site_data
 from almoner.flare.site_files import load_kit
 from almoner.flare.start import run
 from almoner.flare.unit_joins import join_units
 
-app = new_group("Run one site.")
+app = new_group("Set up and run one site.")
+app.command("request-certificate")(enrolment.request_certificate_command)
+app.command("join")(enrolment.join_command)
+app.command("approve-roster")(enrolment.approve_roster_command)
 
 
 @app.callback()
 def site_group() -> None:
-    """Run one site."""
+    """Set up and run one site."""
 
 
 @app.command("start")

@@ -1,11 +1,12 @@
 """Collects the sites' answers to one task, and says when waiting for more is over.
 
-Waiting ends when every site has answered or is dead; or when `min_sites` have given an answer that is no
-refusal and the rest is late; or when `min_sites` can no longer be reached; or after the round's time limit.
+Waiting ends when every site has answered or is dead; or when `min_sites` have given a good answer and the rest is
+late; or when `min_sites` can no longer be reached; or after the round's time limit.
 """
 
 import threading
 import time
+from collections.abc import Callable
 
 from nvflare.apis.controller_spec import ClientTask
 from nvflare.apis.fl_context import FLContext
@@ -13,7 +14,7 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
 from almoner.errors import ProtocolError
-from almoner.flare.wire import PAYLOAD_KEY, REFUSAL, Reply, ReplyKind, decode_reply
+from almoner.flare.wire import PAYLOAD_KEY, REFUSAL, Reply, decode_reply
 
 ROUND_TIMEOUT_SECONDS = 600.0
 STRAGGLER_SECONDS = 15.0
@@ -24,6 +25,8 @@ STRAGGLER_FACTOR = 2.0
 
 _POLL_SECONDS = 0.5
 
+IsGood = Callable[[str, Reply], bool]
+
 
 class Answers:
     """The answers to one task.
@@ -31,10 +34,11 @@ class Answers:
     Args:
         expected: the sites that were asked.
         min_sites: how many good answers the job needs.
+        is_good: tells by kind, round and length whether a site's answer can be one; junk makes nobody late.
     """
 
-    def __init__(self, expected: tuple[str, ...], min_sites: int) -> None:
-        self._expected, self._min_sites = expected, min_sites
+    def __init__(self, expected: tuple[str, ...], min_sites: int, is_good: IsGood) -> None:
+        self._expected, self._min_sites, self._is_good = expected, min_sites, is_good
         self._replies: dict[str, Reply] = {}
         self._dead: set[str] = set()
         self._changed = threading.Condition()
@@ -64,7 +68,7 @@ class Answers:
         with self._changed:
             while not abort_signal.triggered:
                 elapsed = time.monotonic() - start
-                good = sum(reply.kind is not ReplyKind.REFUSAL for reply in self._replies.values())
+                good = sum(self._is_good(site, reply) for site, reply in self._replies.items())
                 pending = [site for site in self._expected if site not in self._replies and site not in self._dead]
                 if enough_at is None and good >= self._min_sites:
                     enough_at = elapsed

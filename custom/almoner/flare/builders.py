@@ -14,6 +14,7 @@ from almoner.provision import kit_files, names
 from almoner.provision.manifest import sign_kit
 from almoner.provision.roster import render_roster
 from almoner.schema.base import Model
+from almoner.schema.consortium import Roster
 from almoner.schema.declarations import Declarations
 
 _STOCK_LOCAL = ("resources.json.default", "privacy.json.sample", "authorization.json.default")
@@ -38,18 +39,21 @@ def _write_yaml(path: Path, document: Model) -> None:
 class HardenedKitBuilder(Builder):  # type: ignore[misc]
     """Replaces FLARE's `local/` defaults by ours, and adds policy, site config and roster."""
 
-    def __init__(self, declarations: Declarations) -> None:
+    def __init__(self, declarations: Declarations, roster: Roster | None = None) -> None:
+        """Take the roster of sites that made their keys themselves; without one it is made of the kits' certificates.
+
+        Kits of sites that `declarations` has no policy of are left alone.
+        """
         self._declarations = declarations
+        self._roster = roster
 
     def build(self, project: Project, ctx: ProvisionContext) -> None:
         """Write the files of every kit; runs after FLARE's certificates are there."""
         authorization = kit_files.render_authorization(self._declarations.consortium)
-        certificates = {
-            site.name: (Path(ctx.get_kit_dir(site)) / "client.crt").read_text() for site in project.get_clients()
-        }
-        roster = render_roster(self._declarations, certificates)
+        roster = self._roster or self._central_roster(project, ctx)
         for participant in project.get_all_participants():
-            if participant.type == ParticipantType.ADMIN:
+            known = participant.type == ParticipantType.SERVER or participant.name in self._declarations.policies
+            if participant.type == ParticipantType.ADMIN or not known:
                 continue
             startup, local = Path(ctx.get_kit_dir(participant)), Path(ctx.get_local_dir(participant))
             for stock in _STOCK_LOCAL:
@@ -69,6 +73,13 @@ class HardenedKitBuilder(Builder):  # type: ignore[misc]
             else:
                 self._build_site(participant, startup, local)
 
+    def _central_roster(self, project: Project, ctx: ProvisionContext) -> Roster:
+        """Return the roster of the certificates that FLARE's provisioner made."""
+        certificates = {
+            site.name: (Path(ctx.get_kit_dir(site)) / "client.crt").read_text() for site in project.get_clients()
+        }
+        return render_roster(self._declarations, certificates)
+
     def _build_site(self, participant: Participant, startup: Path, local: Path) -> None:
         """Write what only a site's kit has."""
         _write_json(local / "resources.json", kit_files.render_site_resources())
@@ -76,6 +87,13 @@ class HardenedKitBuilder(Builder):  # type: ignore[misc]
         _write_yaml(local / names.POLICY_FILE, self._declarations.policies[participant.name])
         _write_yaml(local / names.FLOOR_FILE, self._declarations.floor)
         _write_yaml(local / names.SITE_FILE, self._declarations.sites[participant.name])
+
+
+def close_permissions(kit: Path) -> None:
+    """Let nobody but its owner read a kit."""
+    for path in [kit, *kit.rglob("*")]:
+        executable = path.is_dir() or path.suffix == ".sh"
+        path.chmod(0o700 if executable else 0o600)
 
 
 class KitSignatureBuilder(Builder):  # type: ignore[misc]
@@ -88,7 +106,5 @@ class KitSignatureBuilder(Builder):  # type: ignore[misc]
             raise ProvisioningError("the provisioner made no RSA root key → this release signs kits with RSA only")
         for participant in project.get_all_participants():
             kit = Path(ctx.get_ws_dir(participant))
-            for path in [kit, *kit.rglob("*")]:
-                executable = path.is_dir() or path.suffix == ".sh"
-                path.chmod(0o700 if executable else 0o600)
+            close_permissions(kit)
             sign_kit(kit, participant.name, root_key)

@@ -15,7 +15,7 @@ from nvflare.apis.workspace import Workspace
 from nvflare.widgets.info_collector import GroupInfoCollector, InfoCollector
 
 from almoner.errors import AlmonerError, FederationError
-from almoner.flare.answers import Answers
+from almoner.flare.answers import Answers, IsGood
 from almoner.flare.held_heads import HEADS_FILE, ServerHeads
 from almoner.flare.job_context import read_envelope
 from almoner.flare.job_result import write_result
@@ -80,8 +80,10 @@ class AlmonerController(Controller):  # type: ignore[misc]
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         """Run the job; a job that cannot go on ends with one line that says why."""
 
-        def ask(header: TaskHeader, body: bytes, sites: tuple[str, ...], min_sites: int) -> dict[str, Reply]:
-            return self._ask(header, body, sites, min_sites, abort_signal, fl_ctx)
+        def ask(
+            header: TaskHeader, body: bytes, sites: tuple[str, ...], min_sites: int, is_good: IsGood
+        ) -> dict[str, Reply]:
+            return self._ask(header, body, sites, min_sites, is_good, abort_signal, fl_ctx)
 
         try:
             envelope, job_id = self._envelope, str(fl_ctx.get_job_id())
@@ -103,6 +105,7 @@ class AlmonerController(Controller):  # type: ignore[misc]
         body: bytes,
         sites: tuple[str, ...],
         min_sites: int,
+        is_good: IsGood,
         abort_signal: Signal,
         fl_ctx: FLContext,
     ) -> dict[str, Reply]:
@@ -114,7 +117,7 @@ class AlmonerController(Controller):  # type: ignore[misc]
         alive = tuple(site for site in sites if site not in self._dead)
         if len(alive) < min_sites:
             return {}
-        answers = self._answers = Answers(alive, min_sites)
+        answers = self._answers = Answers(alive, min_sites, is_good)
         data = Shareable()
         data[PAYLOAD_KEY] = encode_task(header, body)
         task = Task(name=header.kind, data=data, result_received_cb=answers.receive)

@@ -1,6 +1,8 @@
 """What a finished job leaves for its submitter: one JSON file in the job's folder on the server."""
 
 import json
+import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from almoner.errors import FederationError, ProtocolError
 from almoner.protection.scheme import RoundTotal
+
+logger = logging.getLogger(__name__)
 
 RESULT_FILE = "almoner_result.json"
 
@@ -56,6 +60,22 @@ class JobResult(BaseModel):
     def has(self, site: str) -> bool:
         """Tell whether a site contributed to any round."""
         return any(site in record.contributors for record in self.rounds)
+
+    @staticmethod
+    def agreed_model(given: dict[str, bytes], least: int) -> list[float] | None:
+        """Return the weights that at least so many sites gave alike, to the last bit; None if there are none.
+
+        Args:
+            given: MODEL replies by site, each of the right length.
+        """
+        body, count = Counter(given.values()).most_common(1)[0] if given else (b"", 0)
+        odd = [site for site, model in given.items() if model != body]
+        if odd:
+            logger.warning("another model than the others' came from %s", ", ".join(odd))
+        if count < least:
+            logger.warning("%d sites gave the same model, of at least %d; there is none", count, least)
+            return None
+        return JobResult.weights_of(body, len(body) // 8)
 
     @staticmethod
     def weights_of(body: bytes, dimension: int) -> list[float]:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from almoner.errors import FederationError
+from almoner.flare.answers import IsGood
 from almoner.flare.consent import CONSENT_BYTES
 from almoner.flare.head_statements import set_up_occasion
 from almoner.flare.held_heads import ServerHeads
 from almoner.flare.job_result import JobResult, RoundRecord
+from almoner.flare.protections import quorum
 from almoner.flare.replies import ReplyChecks
 from almoner.flare.wire import REPLY_TO, Reply, ReplyKind, TaskHeader, TaskKind
 from almoner.privacy.heads import pack_heads, unpack_heads
@@ -22,9 +24,8 @@ from almoner.schema.job import JobEnvelope
 
 logger = logging.getLogger(__name__)
 
-Ask = Callable[[TaskHeader, bytes, tuple[str, ...], int], dict[str, Reply]]
+Ask = Callable[[TaskHeader, bytes, tuple[str, ...], int, IsGood], dict[str, Reply]]
 """Sends a task to sites and returns what they answer by site; waits for at least so many good answers."""
-
 T = TypeVar("T")
 
 
@@ -85,7 +86,7 @@ class JobRun:
         return result
 
     def _set_up(self, running: tuple[str, ...]) -> dict[str, bytes]:
-        """Collect the sites' introductions, in roster order; who answers takes part."""
+        """Collect the sites' introductions; who answers takes part."""
         self._sites = tuple(site for site in self.envelope.sites if site in running)
         self._report("setup", 0)
         return self._gather("setup", 0, self._sites, ReplyKind.SETUP)
@@ -129,7 +130,7 @@ class JobRun:
         return answers
 
     def _fetch_model(self, consents: dict[str, bytes], result: JobResult) -> list[float] | None:
-        """Ask one site for the model, the first of the roster, if every site that contributed consents."""
+        """Ask the sites for the model, if every one that contributed consents; it counts if enough give the same."""
         contributors = [site for site in consents if result.has(site) or not result.rounds]
         if any(consents[site][:1] != b"\x01" for site in contributors):
             logger.info("not all sites let the model go")
@@ -141,12 +142,26 @@ class JobRun:
             ring=(),
             consents={site: consents[site].hex() for site in contributors},
         )
-        for giver in self._sites:
-            reply = self.ask(header, self._last.body, (giver,), 1).get(giver)
-            if reply is not None and reply.kind is ReplyKind.MODEL:
-                return JobResult.weights_of(reply.body, self.dimension)
-        logger.warning("no site gave the model")
-        return None
+        least, lengths = quorum(self.envelope), dict.fromkeys(self._sites, 8 * self.dimension)
+        given = self._ask(header, self._last.body, self._sites, ReplyKind.MODEL, least, lengths)
+        return JobResult.agreed_model(given, least)
+
+    def _ask(
+        self,
+        header: TaskHeader,
+        body: bytes,
+        sites: tuple[str, ...],
+        wanted: ReplyKind,
+        least: int,
+        lengths: dict[str, int],
+    ) -> dict[str, bytes]:
+        """Ask sites for one kind of reply, if there are enough; return the good ones' bodies in roster order."""
+
+        def is_good(site: str, reply: Reply) -> bool:
+            return self._checks.looks_good(reply, wanted, header.round, lengths.get(site))
+
+        replies = self.ask(header, body, sites, least, is_good) if len(sites) >= least else {}
+        return self._checks.good(replies, wanted, header.round, lengths)
 
     def _gather(
         self,
@@ -161,27 +176,24 @@ class JobRun:
         need: int | None = None,
         lengths: dict[str, int] | None = None,
     ) -> dict[str, bytes]:
-        """Ask sites for one kind of reply; return the bodies of the good ones in roster order.
+        """Ask as `_ask` does, and demand enough good replies.
 
         Args:
-            need: how many good ones are needed; the job's `min_sites` unless given.
-            lengths: of the replies by site, for the protection's questions.
+            need: how many; the job's `min_sites` unless given.
 
         Raises:
             FederationError: there were fewer.
         """
         least = self.envelope.spec.min_sites if need is None else need
         header = TaskHeader(kind=kind, round=number, contributors=parts, ring=ring, consents={})
-        replies = self.ask(header, body, sites, least) if len(sites) >= least else {}
-        good = self._checks.good(replies, wanted, number, lengths or {})
+        good = self._ask(header, body, sites, wanted, least, lengths or {})
         if len(good) < least:
-            what = {"train": f"round {number}", "release": "release"}.get(kind, f"round {number}, {kind}")
-            what = kind if number == 0 else what
+            what = kind if number == 0 or kind == "release" else f"round {number}, {kind}"
             raise FederationError(f"{what}: {len(good)} of at least {least} sites answered; the job ends here")
         return good
 
     def _report(self, phase: str, number: int, done: int = 0) -> None:
         """Tell how far the job is."""
-        rounds, sites = self.envelope.spec.rounds, self._sites
-        self.tell({"phase": phase, "round": number, "rounds": rounds, "done": done, "sites": list(sites)})
-        logger.info("%s %d of %d: %s", phase, number, rounds, ", ".join(sites))
+        rounds = self.envelope.spec.rounds
+        self.tell({"phase": phase, "round": number, "rounds": rounds, "done": done, "sites": list(self._sites)})
+        logger.info("%s %d of %d: %s", phase, number, rounds, ", ".join(self._sites))

@@ -29,12 +29,16 @@ class JointModel:
             sites: whose updates are in the total.
 
         Raises:
-            ProtocolError: the total is of too few sites, or the protection does not open it. Nothing has changed then.
+            ProtocolError: it is not that of the next round, and nothing has happened; or it is of too few sites, or the
+                protection does not open it, and the job has ended at this site.
         """
         context, spec = self._context, self._context.envelope.spec
         order = tuple(site for site in context.nominal_records if site in sites)
-        if number != self.rounds + 1 or sites != order or len(sites) < spec.min_sites:
-            raise ProtocolError("the total is not that of the last round, or of too few sites")
+        if number != self.rounds + 1:
+            raise ProtocolError(f"the total of round {number} after that of round {self.rounds}")
+        if sites != order or len(sites) < spec.min_sites:
+            context.protection.close()
+            raise ProtocolError(f"round {number}: the total is of too few sites, or not in the job's order")
         total_of_round = context.protection.open(number, sites, total)
         self.weights = apply_update(
             self.weights,

@@ -6,6 +6,7 @@ from almoner.encryption.bfv_site import BfvSite
 from almoner.errors import ProtocolError
 from almoner.flare.site_files import SiteFiles
 from almoner.privacy.plan import job_events
+from almoner.protection.parties import Parties
 from almoner.protection.plain import PlainServer, PlainSite
 from almoner.protection.scheme import ServerProtection, SiteProtection
 from almoner.protection.set_up import JobTerms
@@ -30,8 +31,11 @@ def declared_sizes(roster: Roster, envelope: JobEnvelope) -> dict[str, int]:
     return sizes
 
 
-def job_terms(envelope: JobEnvelope, job_id: str, dimension: int, grid: UpdateGrid) -> JobTerms:
+def job_terms(envelope: JobEnvelope, job_id: str, sizes: dict[str, int], dimension: int, grid: UpdateGrid) -> JobTerms:
     """Return what all parties of a protected job must mean alike: one digest of it enters every signature.
+
+    Args:
+        sizes: what `declared_sizes` returned.
 
     Raises:
         ProtocolError: the protection has no terms, or there are too few sites for those that may collude.
@@ -44,6 +48,7 @@ def job_terms(envelope: JobEnvelope, job_id: str, dimension: int, grid: UpdateGr
         job_id=job_id,
         scheme=spec.aggregation.kind,
         sites=envelope.sites,
+        declared=tuple(sizes[name] for name in envelope.sites),
         num_colluding_sites=spec.num_colluding_sites,
         min_sites=spec.min_sites,
         dimension=dimension,
@@ -60,9 +65,9 @@ def site_protection(
     kind = envelope.spec.aggregation.kind
     if kind == "plain":
         return PlainSite(dimension)
-    terms, root = job_terms(envelope, job_id, dimension, grid), site.root_ca.read_bytes()
+    terms = job_terms(envelope, job_id, declared_sizes(site.roster, envelope), dimension, grid)
     made = SecaggSite if kind == "secagg" else BfvSite
-    return made(terms, site.roster, root, site.policy.site, site.private_key())
+    return made(terms, site.roster, site.root_ca.read_bytes(), site.policy.site, site.private_key())
 
 
 def server_protection(envelope: JobEnvelope, job_id: str, roster: Roster, dimension: int) -> ServerProtection:
@@ -70,11 +75,14 @@ def server_protection(envelope: JobEnvelope, job_id: str, roster: Roster, dimens
     spec = envelope.spec
     if spec.aggregation.kind == "plain":
         return PlainServer(dimension, spec.min_sites)
-    terms = job_terms(envelope, job_id, dimension, _server_grid(envelope, roster, dimension))
+    sizes, noise = declared_sizes(roster, envelope), job_events(spec).noise_multiplier
+    grid = job_grid(spec, noise, max(sizes.values()), dimension)  # the sites compute it from what they have reserved
+    terms = job_terms(envelope, job_id, sizes, dimension, grid)
     return SecaggServer(terms, roster) if spec.aggregation.kind == "secagg" else BfvServer(terms, roster)
 
 
-def _server_grid(envelope: JobEnvelope, roster: Roster, dimension: int) -> UpdateGrid:
-    """Return the grid that the sites compute from what their ledgers have reserved; the same public numbers."""
-    sizes = declared_sizes(roster, envelope)
-    return job_grid(envelope.spec, job_events(envelope.spec).noise_multiplier, max(sizes.values()), dimension)
+def quorum(envelope: JobEnvelope) -> int:
+    """Return how many sites must say the same before it counts: fewer could be those that collude."""
+    spec, colluding = envelope.spec, envelope.spec.num_colluding_sites
+    threshold = Parties(len(envelope.sites), colluding).threshold if colluding else 1
+    return max(spec.min_sites, threshold)

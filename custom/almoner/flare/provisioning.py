@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from nvflare.lighter.constants import CtxKey
@@ -14,6 +15,7 @@ from nvflare.lighter.impl.static_file import StaticFileBuilder
 from nvflare.lighter.impl.workspace import WorkspaceBuilder
 from nvflare.lighter.provision import prepare_project
 from nvflare.lighter.provisioner import Provisioner
+from nvflare.lighter.spec import Builder
 
 from almoner.admission.lattice import verify_tightens
 from almoner.errors import ProvisioningError
@@ -23,6 +25,7 @@ from almoner.privacy.ledger import Ledger
 from almoner.provision.project import render_project
 from almoner.provision.roster import fingerprint
 from almoner.schema.declarations import Declarations, load_declarations
+from almoner.schema.policy import SitePolicy
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def provision(declarations_root: Path, out: Path, port: int) -> ProvisionedConso
         raise ProvisioningError(f"{out}: exists already → give a new folder; accounts and keys are never made anew")
     out.mkdir(parents=True, mode=0o700)
     try:
-        kits = _run_flare_provisioner(declarations, out / "authority", port)
+        kits = _make_central_kits(declarations, out / "authority", port)
         _deliver(kits, declarations, out)
         _open_ledgers(declarations, out)
     except BaseException:
@@ -102,8 +105,8 @@ def load_consortium(out: Path, declarations: Declarations, port: int) -> Provisi
     )
 
 
-def _run_flare_provisioner(declarations: Declarations, authority: Path, port: int) -> Path:
-    """Run FLARE's provisioner; return the folder with one kit a participant."""
+def _make_central_kits(declarations: Declarations, authority: Path, port: int) -> Path:
+    """Make all keys and kits; return the folder with one kit a participant."""
     authority.mkdir(mode=0o700)
     builders = [
         WorkspaceBuilder(),
@@ -112,15 +115,29 @@ def _run_flare_provisioner(declarations: Declarations, authority: Path, port: in
         CertBuilder(),
         HardenedKitBuilder(declarations),
     ]
+    kits = run_flare_provisioner(render_project(declarations.consortium, port), authority, builders)
+    for path in authority.glob("*/state/*"):
+        path.chmod(0o600)
+    return kits
+
+
+def run_flare_provisioner(description: dict[str, Any], folder: Path, builders: list[Builder]) -> Path:
+    """Run FLARE's provisioner; return the folder with one kit a participant.
+
+    Args:
+        description: FLARE's project.
+        folder: its working folder.
+
+    Raises:
+        ProvisioningError: it failed; with the last line that it printed.
+    """
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        project = prepare_project(render_project(declarations.consortium, port))
-        ctx = Provisioner(str(authority), builders).provision(project)
+        project = prepare_project(description)
+        ctx = Provisioner(str(folder), builders).provision(project)
     if ctx.get(CtxKey.BUILD_ERROR):
         reason = output.getvalue().strip().splitlines()
         raise ProvisioningError(f"FLARE's provisioner failed: {reason[-1] if reason else 'no message'}")
-    for path in authority.glob("*/state/*"):
-        path.chmod(0o600)
     return Path(ctx[CtxKey.CURRENT_PROD_DIR])
 
 
@@ -137,11 +154,16 @@ def _deliver(kits: Path, declarations: Declarations, out: Path) -> None:
 def _open_ledgers(declarations: Declarations, out: Path) -> None:
     """Create each site's ledger and open its accounts."""
     for site, policy in declarations.policies.items():
-        path = out / "sites" / site / LEDGER
-        path.parent.mkdir(mode=0o700)
-        with Ledger.create(path, site) as ledger:
-            for account in policy.accounts:
-                ledger.open_account(account)
+        open_ledger(policy, out / "sites" / site)
+
+
+def open_ledger(policy: SitePolicy, folder: Path) -> None:
+    """Create a site's ledger in its folder, and open the policy's accounts."""
+    path = folder / LEDGER
+    path.parent.mkdir(mode=0o700)
+    with Ledger.create(path, policy.site) as ledger:
+        for account in policy.accounts:
+            ledger.open_account(account)
 
 
 def read_port(out: Path) -> int:

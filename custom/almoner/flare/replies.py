@@ -38,14 +38,12 @@ class ReplyChecks:
         """Return the bodies of the good replies in roster order, without heads; the heads are kept.
 
         Args:
-            lengths: by site, of the replies to the protection's questions; the other kinds have one length.
+            lengths: by site, of models and of replies to the protection's questions; other kinds have one length.
         """
         found: dict[str, bytes] = {}
         for site in self.envelope.sites:
             reply = replies.get(site)
-            if reply is None or reply.kind is not wanted or reply.round != number:
-                continue
-            if len(reply.body) != self._length(wanted, lengths.get(site)):
+            if reply is None or not self.looks_good(reply, wanted, number, lengths.get(site)):
                 continue
             try:
                 self._verify(site, reply)
@@ -54,6 +52,10 @@ class ReplyChecks:
                 continue
             found[site] = reply.body
         return self._without_heads(found) if wanted in WITH_HEAD else found
+
+    def looks_good(self, reply: Reply, wanted: ReplyKind, number: int, length: int | None) -> bool:
+        """Tell whether a reply is of its kind, its round and its length; what it is signed with is not looked at."""
+        return reply.kind is wanted and reply.round == number and len(reply.body) == self._length(wanted, length)
 
     def _length(self, kind: ReplyKind, protected: int | None) -> int | None:
         """Return the one length of a reply; None for one that should not be there at all."""

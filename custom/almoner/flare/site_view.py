@@ -42,5 +42,6 @@ def site_view(site: SiteFiles, ledger: Ledger, history: History, envelope: JobEn
         nominal_records=sizes,
         history=history,
         approval=None if envelope is None else read_approval(site.policy, site.kit, history, job_digest(envelope), now),
+        keys_at_site=site.roster.keys == "site",
         commitments={} if envelope is None else current_commitments(site.config, site.folder),
     )

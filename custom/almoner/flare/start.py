@@ -62,9 +62,12 @@ def run(kit: Path) -> int:
     if kind == "server":
         from nvflare.private.fed.app.server import server_train as flare_main
 
-        from almoner.flare import server_gate
+        from almoner.flare import dead_sites, server_gate
+        from almoner.flare.abandoned_jobs import close_abandoned
 
+        close_abandoned(kit.parent)
         server_gate.install()
+        dead_sites.install()
     else:
         from nvflare.private.fed.app.client import client_train as flare_main
 

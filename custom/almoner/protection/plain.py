@@ -3,7 +3,10 @@
 There are no keys and no set-up; a round is one question. A total says whose values are in it, and nothing proves it.
 """
 
-from collections.abc import Sequence
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -23,6 +26,8 @@ from almoner.protection.scheme import (
     check_num_addends,
     saturate,
 )
+
+logger = logging.getLogger(__name__)
 
 _ENTRY = np.dtype("<i4")
 _PARAMETERS = b"int32-le".ljust(16, b"\0")
@@ -57,18 +62,18 @@ class PlainServer(ServerProtection):
         for site, answer in answers.items():
             try:
                 values[site] = _read(answer, Kind.ADDEND, 1, self._dimension, f"round {number}: message of {site}")
-            except ProtocolError:
-                continue
+            except ProtocolError as error:
+                logger.warning("left out: %s", error)
         if len(values) < self._min_sites:
             raise FederationError(f"round {number}: {len(values)} of at least {self._min_sites} updates were sound")
-        return RoundTotal(tuple(values), combine(list(values.values()), self._dimension))
+        named = tuple(site for site in answers if site not in values)
+        return RoundTotal(tuple(values), combine(list(values.values()), self._dimension), named=named)
 
 
 class PlainSite(SiteProtection):
     """Sends every value in clear.
 
-    *Guarantee*: exact sums. Whoever sees a message reads the site's (noised) values, the server too. There are no
-    keys to lose, so a wrong total is refused and the right one still taken.
+    *Guarantee*: exact sums. Whoever sees a message reads the site's (noised) values, the server too.
 
     Args:
         dimension: entries d of every vector.
@@ -77,38 +82,42 @@ class PlainSite(SiteProtection):
     def __init__(self, dimension: int) -> None:
         self._dimension = check_dimension(dimension)
         self.total_bytes = message_bytes(dimension)
-        self._sent: dict[int, bytes] = {}
-        self._closed = False
+        self._number, self._sent, self._ended = 0, b"", False
+        self._lock = threading.Lock()
 
     def answer(self, task: Task, number: int, contributors: tuple[str, ...], body: bytes) -> bytes:
         """Refuse: nothing but values is ever asked."""
-        raise ProtocolError(f"{task}: not a question of plain aggregation")
+        with self._or_end():
+            raise ProtocolError(f"{task}: not a question of plain aggregation")
 
     def begin(self, number: int, ring: tuple[str, ...], announcement: bytes) -> None:
-        """Take an announcement, which is empty."""
-        self._check_open()
-        if ring or announcement:
-            raise ProtocolError(f"round {number}: plain aggregation has no offers to announce")
+        """Take the number of the next round, or of this one again; nothing is announced."""
+        with self._or_end():
+            if ring or announcement or number < max(1, self._number):
+                raise ProtocolError(f"round {number}: not to be begun after round {self._number}, or not like this")
+            if number > self._number:
+                self._number, self._sent = number, b""
 
     def protect(self, number: int, values: IntVector) -> bytes:
         """Return the saturated values in clear."""
-        self._check_open()
-        sent = message.join(
-            _header(Kind.ADDEND, 1, self._dimension), saturate(values, self._dimension).astype(_ENTRY).tobytes()
-        )
-        if self._sent.setdefault(number, sent) != sent:
-            raise ProtocolError(f"round {number}: other values than before")
-        self._sent = {number: sent}
-        return sent
+        with self._or_end():
+            sent = message.join(
+                _header(Kind.ADDEND, 1, self._dimension), saturate(values, self._dimension).astype(_ENTRY).tobytes()
+            )
+            if not 0 < number == self._number or self._sent not in (b"", sent):
+                raise ProtocolError(f"round {number}: not begun, or other values were sent in it")
+            self._sent = sent
+            return sent
 
     def open(self, number: int, contributors: tuple[str, ...], total: bytes) -> IntVector:
         """Return the sum that a total holds, as far as its header and its range go."""
-        self._check_open()
-        return _read(total, Kind.TOTAL, check_num_addends(len(contributors), "open"), self._dimension, "open: total")
+        with self._or_end():
+            count = check_num_addends(len(contributors), "open")
+            return _read(total, Kind.TOTAL, count, self._dimension, f"total of round {number}")
 
     def close(self) -> None:
         """Answer nothing more."""
-        self._closed = True
+        self._ended = True
 
     def answer_bytes(self, task: Task) -> int:
         """Return the length of an update; nothing else is answered."""
@@ -120,10 +129,15 @@ class PlainSite(SiteProtection):
         """Return 0."""
         return 0
 
-    def _check_open(self) -> None:
-        """Refuse what comes after the end."""
-        if self._closed:
-            raise ProtocolError("the protection of this job was closed")
+    @contextmanager
+    def _or_end(self) -> Iterator[None]:
+        """Carry out one step at a time; nothing works after one that failed."""
+        with self._lock:
+            if self._ended:
+                raise ProtocolError("this site takes no further part in the job")
+            self._ended = True
+            yield
+            self._ended = False
 
 
 def combine(addends: Sequence[IntVector], dimension: int) -> bytes:

@@ -80,6 +80,7 @@ class JobTerms:
         job_id: FLARE's.
         sites: all sites of the job in roster order.
         num_colluding_sites: c.
+        declared: the public size of each site's data set, in the same order: what all divide sums by.
         min_sites: the job's own lower limit.
         dimension: d, entries of a vector.
         limit: largest absolute value of an entry, in grid steps.
@@ -94,6 +95,7 @@ class JobTerms:
     job_id: str
     scheme: Literal["he", "secagg"]
     sites: tuple[str, ...]
+    declared: tuple[int, ...]
     num_colluding_sites: int
     min_sites: int
     dimension: int
@@ -106,6 +108,8 @@ class JobTerms:
         check_dimension(self.dimension)
         if len(set(self.sites)) != len(self.sites):
             raise ProtocolError("job terms: a site is named twice")
+        if len(self.declared) != len(self.sites) or min(self.declared) < 1:
+            raise ProtocolError("job terms: not one positive size for each site")
         if not 1 <= self.min_sites <= len(self.sites):
             raise ProtocolError(f"job terms: min_sites {self.min_sites} of {len(self.sites)} sites")
         if not 1 <= self.limit <= VALUE_BOUND or not 0 < self.step < math.inf:
@@ -135,6 +139,7 @@ class JobTerms:
             "job": self.job_id,
             "scheme": self.scheme,
             "sites": list(self.sites),
+            "declared": list(self.declared),
             "num_colluding_sites": self.num_colluding_sites,
             "threshold": self.threshold,
             "min_sites": self.min_sites,

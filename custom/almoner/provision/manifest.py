@@ -5,7 +5,8 @@ signs it. A changed, added or deleted file, and a private file that others can r
 
 *Guarantee*: after `verify_kit` returns, `startup/` and `local/` hold exactly the listed files, and the list
 was signed by the key of the `rootCA.pem` inside the kit. Whoever replaces the whole kit, root included,
-is not detected here: compare the root's fingerprint, which provisioning prints, once by hand.
+is not detected here: compare the root's fingerprint, which provisioning prints, once by hand. A site's kit
+whose roster says `keys: site` has two files more, the site's key and its approval of the roster.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from almoner.errors import ProvisioningError
 from almoner.protection.signing import sign_with, verify_with
 from almoner.provision.names import MANIFEST_FILE, MANIFEST_SIGNATURE_FILE
+from almoner.provision.roster_approval import OWN_FILES, needs_approval, verify_roster_approval
 from almoner.schema.base import canonical_json
 
 _SIGNED_FOLDERS = ("startup", "local")
@@ -54,7 +56,23 @@ def sign_kit(kit: Path, name: str, root_key: rsa.RSAPrivateKey) -> None:
 
 
 def verify_kit(kit: Path) -> None:
-    """Check a kit against its manifest.
+    """Check a kit against its manifest, and its roster's approval if the sites made their keys themselves.
+
+    Raises:
+        ProvisioningError: naming the first file that was changed, added, deleted, or is open to other users; or the
+            roster is not approved.
+    """
+    if verify_files(kit):
+        verify_roster_approval(kit)
+
+
+def _changed(path: Path, problem: str) -> ProvisioningError:
+    """Return the error that names a file."""
+    return ProvisioningError(f"{path}: {problem} after provisioning → restore the kit that was signed")
+
+
+def verify_files(kit: Path) -> bool:
+    """Check a kit against its manifest; return whether it needs its site's approval besides.
 
     Raises:
         ProvisioningError: naming the first file that was changed, added, deleted, or is open to other users.
@@ -62,7 +80,8 @@ def verify_kit(kit: Path) -> None:
     manifest = _load_signed_manifest(kit)
     listed: dict[str, str] = manifest["files"]
     found = list_files(kit)
-    for relative in sorted(listed.keys() | found.keys()):
+    own = OWN_FILES - listed.keys()
+    for relative in sorted((listed.keys() | found.keys()) - own):
         if relative not in found:
             problem = "was deleted"
         elif relative not in listed:
@@ -71,13 +90,19 @@ def verify_kit(kit: Path) -> None:
             problem = "was changed"
         else:
             continue
-        raise ProvisioningError(f"{kit / relative}: {problem} after provisioning → restore the kit that was signed")
+        raise _changed(kit / relative, problem)
+    made_there = needs_approval(kit)
+    if made_there and own != OWN_FILES:
+        raise ProvisioningError(f"{kit}: its key was made by the operator, not at the site → almoner site join")
+    if not made_there and (added := sorted(own & found.keys())):
+        raise _changed(kit / added[0], "was added")
     for path in [kit, *(kit / folder for folder in _SIGNED_FOLDERS), *(kit / relative for relative in found)]:
         mode = path.stat().st_mode
         if path.suffix in _PRIVATE_SUFFIXES and mode & 0o077:
             raise ProvisioningError(f"{path}: readable by other users → chmod 600 {path.name}")
         if mode & 0o022:
             raise ProvisioningError(f"{path}: writable by other users → chmod go-w {path.name}")
+    return made_there
 
 
 def _load_signed_manifest(kit: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ ROSTER_FILE = "almoner_roster.json"
 KIT_FILE = "almoner_kit.json"
 MANIFEST_FILE = "almoner_manifest.json"
 MANIFEST_SIGNATURE_FILE = "almoner_manifest.sig"
+APPROVAL_FILE = "almoner_roster_approval.json"
 
 JOB_FILE = "almoner_job.json"
 """The envelope inside a job's `config` folder; FLARE's own configurators never load it."""

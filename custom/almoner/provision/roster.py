@@ -1,5 +1,7 @@
 """The public roster that every kit carries: certificates and declared sizes of the sites."""
 
+from typing import Literal
+
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
@@ -12,11 +14,14 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def render_roster(declarations: Declarations, certificates_pem: dict[str, str]) -> Roster:
+def render_roster(
+    declarations: Declarations, certificates_pem: dict[str, str], keys: Literal["central", "site"] = "central"
+) -> Roster:
     """Return the roster in consortium order.
 
     Args:
         certificates_pem: each site's certificate, PEM, by site name.
+        keys: who made the sites' keys; see `Roster`.
     """
     entries = []
     for site in declarations.consortium.sites:
@@ -30,4 +35,4 @@ def render_roster(declarations: Declarations, certificates_pem: dict[str, str]) 
                 nominal_records=sizes,
             )
         )
-    return Roster(schema_version=1, consortium=declarations.consortium.name, sites=tuple(entries))
+    return Roster(schema_version=1, consortium=declarations.consortium.name, keys=keys, sites=tuple(entries))

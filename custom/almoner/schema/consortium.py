@@ -54,7 +54,7 @@ class Consortium(Document):
             raise ValueError("sites: two organisations differ in '-' and '_' alone")
         if {"server", "super"} & set(self.sites):
             raise ValueError("sites: 'server' and 'super' are names that FLARE keeps for itself")
-        if "super" in self.roles or set(self.roles) & set(ROLES):
+        if set(self.roles) & {"super", "client", "server", *ROLES}:
             raise ValueError("roles: FLARE's own roles cannot be redefined")
         for user in self.users:
             if user.org not in orgs:
@@ -102,9 +102,15 @@ class RosterEntry(Model):
 
 
 class Roster(Document):
-    """The signed list of sites in every kit, in the order of `provisioning/consortium.yaml`."""
+    """The signed list of sites in every kit, in the order of `provisioning/consortium.yaml`.
+
+    Args:
+        keys: who made the sites' keys. `central`: the operator, who can act as every site; the claim is
+            "semi-honest server". `site`: each site its own, and each kit has its site's approval of this roster.
+    """
 
     consortium: Name
+    keys: Literal["central", "site"] = "central"
     sites: tuple[RosterEntry, ...]
 
     def entry(self, site: str) -> RosterEntry | None:

@@ -8,9 +8,12 @@ ALMONER_TEST_LIES=1 at the server. Everything else of the server is its own, and
                    acknowledgements for t on one roll
     no-roll        asks for the shares of a roll without "hungary" that nobody has acknowledged
     smaller-ring   announces the ring again without "hungary" once the updates for the whole one are there
+    between-rounds tells no lie: it stops for good between rounds 1 and 2, and leaves the file 2.held in the folder
+                   ALMONER_TEST_ROUNDS
 """
 
 import os
+import threading
 
 ON = bool(os.environ.get("ALMONER_TEST_LIES"))
 VICTIM, OTHER = "hungary", "va-long-beach"
@@ -109,7 +112,19 @@ def smaller_ring(server, number, sites):
     yield from acknowledge(server, smaller, roll, rest)
 
 
-ROUNDS = {"split-ring": split_ring, "split-roll": split_roll, "no-roll": no_roll, "smaller-ring": smaller_ring}
+def between_rounds(server, number, sites):
+    with open(os.path.join(os.environ["ALMONER_TEST_ROUNDS"], f"{number}.held"), "w"):
+        threading.Event().wait()
+    yield from ()
+
+
+ROUNDS = {
+    "split-ring": split_ring,
+    "split-roll": split_roll,
+    "no-roll": no_roll,
+    "smaller-ring": smaller_ring,
+    "between-rounds": between_rounds,
+}
 
 
 def swapping(conversation, terms):

@@ -11,6 +11,7 @@ from almoner.cli.main import COMMANDS as MODULES
 from almoner.cli.main import build_app
 
 WITH_JSON = {
+    ("approve-requests",),
     ("job", "plan"),
     ("job", "list"),
     ("job", "result"),
@@ -21,6 +22,9 @@ WITH_JSON = {
     ("policy", "explain"),
     ("policy", "test"),
     ("policy", "workloads"),
+    ("site", "approve-roster"),
+    ("site", "join"),
+    ("site", "request-certificate"),
     ("status",),
 }
 

@@ -65,6 +65,8 @@ def is_the_refusal(sent: Shareable) -> bool:
 
 
 def commit(context: JobContext, step: str = STEP) -> None:
+    """Begin round 1 and commit a step, as SiteJob does."""
+    context.protection.begin(1, (), b"")
     with context.site.ledger() as ledger:
         ledger.commit(context.job_id, step)
 
@@ -168,7 +170,7 @@ class TestBudget:
         sent = run(SealedResult(update()), fl_ctx)
         reply = decode_reply(sent[PAYLOAD_KEY])
         assert (reply.kind, reply.round) == (ReplyKind.UPDATE, 1)
-        assert reply.body[:-HEAD_BYTES] == PlainSite(DIMENSION).protect(1, UPDATE)
+        assert reply.body[:-HEAD_BYTES] == context.protection.protect(1, UPDATE)
         assert set(sent) == {PAYLOAD_KEY, "__headers__"}
 
     def test_a_commit_of_another_step_does_not_count(self, context: JobContext, fl_ctx: FLContext) -> None:
@@ -216,7 +218,10 @@ class TestBudget:
         run(SealedResult(update()), fl_ctx)
         assert head(context) == before
 
-    def test_the_attack_succeeds_without_this_filter_if_the_flag_is_forged(self, fl_ctx: FLContext) -> None:
+    def test_the_attack_succeeds_without_this_filter_if_the_flag_is_forged(
+        self, context: JobContext, fl_ctx: FLContext
+    ) -> None:
+        context.protection.begin(1, (), b"")
         forged = update(committed=True, head=bytes(HEAD_BYTES))
         sent = run(SealedResult(forged), fl_ctx, FILTERS[1:])
         assert decode_reply(sent[PAYLOAD_KEY]).kind is ReplyKind.UPDATE  # control off: uncommitted data has left
@@ -320,9 +325,15 @@ def test_every_kind_of_reply_has_one_length(context: JobContext) -> None:
 
 def test_all_of_an_honest_job_passes(context: JobContext, fl_ctx: FLContext) -> None:
     driver = Driver(context)
-    answers = [driver.introduce(), driver.prove(), driver.cosign(), driver.train(1), driver.train(2), driver.release()]
-    driver.consents = {"cleveland": answers[0].body.hex()}
-    kinds = [decode_reply(run(SealedResult(sealed), fl_ctx)[PAYLOAD_KEY]).kind for sealed in answers]
+    steps = (
+        driver.introduce,
+        driver.prove,
+        driver.cosign,
+        lambda: driver.train(1),
+        lambda: driver.train(2),
+        driver.release,
+    )
+    kinds = [decode_reply(run(SealedResult(step()), fl_ctx)[PAYLOAD_KEY]).kind for step in steps]
     assert kinds == [
         ReplyKind.SETUP,
         ReplyKind.HEAD,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from flare_cases import DIMENSION, PAIR, SITES, TRAIN_ONLY, Pki, make_context
 
+from almoner.flare.answers import IsGood
 from almoner.flare.filters import check_budget, let_out, put_on_protection
 from almoner.flare.head_statements import introduction_bytes, verifies
 from almoner.flare.held_heads import ServerHeads
@@ -38,7 +39,9 @@ class Members:
         self.jobs = {site: (SiteJob(context), context) for site, context in contexts.items()}
         self.kind, self.answer = kind, answer
 
-    def ask(self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int) -> dict[str, Reply]:
+    def ask(
+        self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, is_good: IsGood
+    ) -> dict[str, Reply]:
         return {site: self.reply(site, header, body) for site in sites}
 
     def reply(self, site: str, header: TaskHeader, body: bytes) -> Reply:

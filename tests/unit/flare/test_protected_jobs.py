@@ -1,7 +1,7 @@
 """Whole jobs under each protection, with real sites, filters and ledgers around the server's JobRun; no FLARE."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,12 @@ import pytest
 from flare_cases import DIMENSION, ENCRYPTED, MASKED, SITES, SPEC, Pki, committed_steps, make_context
 
 from almoner.errors import AlmonerError, FederationError, ProtocolError
+from almoner.flare.answers import IsGood
 from almoner.flare.filters import check_budget, let_out, put_on_protection
 from almoner.flare.held_heads import ServerHeads
 from almoner.flare.job_context import JobContext
 from almoner.flare.job_run import JobRun
-from almoner.flare.protections import server_protection
+from almoner.flare.protections import server_protection, site_protection
 from almoner.flare.replies import WITH_HEAD
 from almoner.flare.sealed import Sealed
 from almoner.flare.site_job import SiteJob
@@ -49,7 +50,9 @@ class Members:
     def __post_init__(self) -> None:
         self.jobs = {site: SiteJob(context) for site, context in self.contexts.items()}
 
-    def ask(self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int) -> dict[str, Reply]:
+    def ask(
+        self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, is_good: IsGood
+    ) -> dict[str, Reply]:
         replies = {site: self.reply(site, header, body) for site in sites if not self.deaf(site, header)}
         if self.repeat and header.kind not in ("setup", "heads", "cosign", "model"):
             again = {site: self.reply(site, header, body) for site in replies}
@@ -130,6 +133,7 @@ def test_every_site_takes_the_steps_of_the_plain_sums(kind: str, repeat: bool, r
     assert [len(record.commitments_root) for record in result.rounds] == [64 * (kind == "secagg")] * ROUNDS
     tasks = {task for task, _, _ in members.asked}
     assert ("keys" in tasks) == (kind != "plain")
+    assert ("acknowledge" in tasks) == (kind != "plain")
     assert ("reveal" in tasks) == (kind == "secagg")
 
 
@@ -140,12 +144,11 @@ def test_a_job_that_only_releases_needs_no_keys(kind: str, run: Run) -> None:
     assert {task for task, _, _ in members.asked} == {"setup", "heads", "cosign", "release", "model"}
 
 
-@pytest.mark.parametrize("kind", ["plain", "he"])
-def test_a_site_that_missed_a_round_is_left_out(kind: str, run: Run) -> None:
+def test_without_acknowledgements_a_site_that_missed_a_round_is_left_out(run: Run) -> None:
     def is_lost(site: str, header: TaskHeader) -> bool:
         return (site, header.kind, header.round) == (VICTIM, "train", 2)
 
-    job, members = run(kind, lost=is_lost)
+    job, members = run("plain", lost=is_lost)
     result = job.run(SITES)
     assert [VICTIM in record.contributors for record in result.rounds] == [True, False, False, False]
     others = [site for site in SITES if site != VICTIM]
@@ -175,11 +178,12 @@ class TestDrops:
                 assert members.weights(site).tobytes() == expected.tobytes()
         assert len(committed_steps(members.contexts[VICTIM])) == (1 if task == "train" else 2)
 
-    def test_a_site_whose_update_is_lost_goes_on_and_is_charged(self, run: Run) -> None:
+    @pytest.mark.parametrize("kind", ["he", "secagg"])
+    def test_a_site_whose_update_is_lost_goes_on_and_is_charged(self, kind: str, run: Run) -> None:
         def is_lost(site: str, header: TaskHeader) -> bool:
             return (site, header.kind, header.round) == (VICTIM, "train", 2)
 
-        job, members = run("secagg", lost=is_lost)
+        job, members = run(kind, lost=is_lost)
         result = job.run(SITES)
         assert [VICTIM in record.contributors for record in result.rounds] == [True, False, True, True]
         expected = expected_weights(members, [record.contributors for record in result.rounds])
@@ -244,8 +248,10 @@ def test_a_second_announcement_of_a_round_ends_the_job_at_the_site(run: Run) -> 
     job, members = run("secagg")
     ask, told = members.ask, []
 
-    def ask_again(header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int) -> dict[str, Reply]:
-        replies = ask(header, body, sites, need)
+    def ask_again(
+        header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, is_good: IsGood
+    ) -> dict[str, Reply]:
+        replies = ask(header, body, sites, need, is_good)
         if (header.kind, header.round) == ("train", 2):
             total = members.contexts[VICTIM].protection.total_bytes
             offer = (len(body) - total) // len(header.ring)
@@ -259,3 +265,47 @@ def test_a_second_announcement_of_a_round_ends_the_job_at_the_site(run: Run) -> 
     assert [VICTIM in record.contributors for record in result.rounds] == [True, True, False, False]
     with pytest.raises(ProtocolError, match="its keys are forgotten"):
         members.contexts[VICTIM].protection.protect(2, members.updates[2][VICTIM])
+
+
+class TestModels:
+    """The first site of the roster gives another model than it has."""
+
+    @pytest.mark.parametrize("kind", SPECS)
+    @pytest.mark.parametrize("value", [np.nan, 7.0])
+    def test_one_site_cannot_set_the_model(self, kind: str, value: float, run: Run) -> None:
+        job, members = run(kind)
+        ask = members.ask
+
+        def ask_a_liar(
+            header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, is_good: IsGood
+        ) -> dict[str, Reply]:
+            replies = ask(header, body, sites, need, is_good)
+            if header.kind == "model":
+                false = np.full(DIMENSION, value).tobytes()
+                replies[SITES[0]] = replies[SITES[0]].model_copy(update={"body": false})
+            return replies
+
+        job.ask = ask_a_liar
+        assert job.run(SITES).model == members.weights(VICTIM).tolist()
+
+    def test_there_is_none_if_too_few_give_the_same(self, run: Run) -> None:
+        job, _ = run("secagg", lost=lambda site, header: site in SITES[:2] and header.kind == "model")
+        assert job.run(SITES).model is None
+
+
+@pytest.mark.parametrize("kind", ["he", "secagg"])
+def test_a_site_whose_roster_declares_other_sizes_is_left_out(kind: str, run: Run) -> None:
+    """It would divide the sums by something else than the others, and hold another model."""
+    job, members = run(kind)
+    context = members.contexts[VICTIM]
+    roster = context.site.roster
+    other = tuple(
+        entry.model_copy(update={"nominal_records": {"cardiology": 99}}) if entry.site == "switzerland" else entry
+        for entry in roster.sites
+    )
+    files = replace(context.site, roster=roster.model_copy(update={"sites": other}))
+    protection = site_protection(files, context.envelope, context.job_id, DIMENSION, context.grid)
+    members.contexts[VICTIM] = replace(context, site=files, protection=protection)
+    members.jobs[VICTIM] = SiteJob(members.contexts[VICTIM])
+    others = tuple(site for site in SITES if site != VICTIM)
+    assert [record.contributors for record in job.run(SITES).rounds] == [others] * ROUNDS

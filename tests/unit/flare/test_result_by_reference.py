@@ -21,7 +21,6 @@ from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed, SealedResult
 from almoner.flare.wire import PAYLOAD_KEY, ReplyKind, decode_reply
 from almoner.privacy.heads import HEAD_BYTES
-from almoner.protection.plain import PlainSite
 
 STEP = "train-0001"
 
@@ -52,6 +51,7 @@ def test_an_update_that_changes_after_the_filters(
     context: JobContext, update: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(job_context_module._CONTEXTS, context.job_id, context)
+    context.protection.begin(1, (), b"")
     with context.site.ledger() as ledger:
         ledger.commit(context.job_id, STEP)
     result: Shareable = SealedResult(Sealed(ReplyKind.UPDATE, 1, STEP, update))
@@ -60,7 +60,7 @@ def test_an_update_that_changes_after_the_filters(
     update[:] = 7
     assert type(result[PAYLOAD_KEY]) is bytes
     body = decode_reply(received(result)[PAYLOAD_KEY]).body[:-HEAD_BYTES]
-    assert body == PlainSite(DIMENSION).protect(1, np.arange(1, DIMENSION + 1, dtype=np.int64))
+    assert body == context.protection.protect(1, np.arange(1, DIMENSION + 1, dtype=np.int64))
 
 
 def test_a_stock_result_changes_with_its_array(update: np.ndarray) -> None:

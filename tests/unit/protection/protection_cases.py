@@ -85,6 +85,7 @@ TERMS = JobTerms(
     job_id="6a1b1111-0000-4000-8000-000000000000",
     scheme="secagg",
     sites=SITES,
+    declared=(100, 90, 80, 70, 60),
     num_colluding_sites=1,
     min_sites=3,
     dimension=10,
