@@ -18,6 +18,9 @@ BENCHMARKS = {
     "heart": "tests.benchmarks.heart_accuracy",
     "ledger": "tests.benchmarks.ledger_speed",
     "accounting": "tests.benchmarks.accounting_speed",
+    "he": "tests.benchmarks.he_speed",
+    "secagg": "tests.benchmarks.secagg_speed",
+    "memory": "tests.benchmarks.protection_memory",
 }
 
 

@@ -13,7 +13,7 @@ import psutil
 from almoner.data.atomic import write_atomically
 
 BENCH_FILE = Path(__file__).resolve().parents[2] / "build" / "bench.json"
-_PACKAGES = ("almoner", "nvflare", "torch", "numpy")
+_PACKAGES = ("almoner", "nvflare", "torch", "numpy", "tenseal", "cryptography")
 
 
 def describe_run() -> dict[str, object]:

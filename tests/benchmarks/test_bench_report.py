@@ -35,4 +35,4 @@ def test_a_run_names_machine_and_versions() -> None:
     run = describe_run()
     assert run["machine"]["cpus"] >= 1
     assert run["machine"]["memory_bytes"] > 2**20
-    assert set(run["versions"]) == {"python", "almoner", "nvflare", "torch", "numpy"}
+    assert set(run["versions"]) == {"python", "almoner", "nvflare", "torch", "numpy", "tenseal", "cryptography"}

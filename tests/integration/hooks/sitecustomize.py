@@ -18,7 +18,7 @@ succeeds then.
 
 ALMONER_TEST_NO_DEADLINE=1: decisions about jobs leave as soon as they are made.
 
-ALMONER_TEST_ROUNDS=<folder>: see rounds.py. ALMONER_TEST_LIES=1: see lies.py.
+ALMONER_TEST_ROUNDS=<folder>: see rounds.py. ALMONER_TEST_LIES=1: see lies.py. ALMONER_TEST_WIDE=1: see wide.py.
 
 Python imports this module at start. It lets the variables pass the site's environment allow-list, so that
 job processes are changed too.
@@ -35,6 +35,7 @@ import faults
 import lies
 import rounds
 import unchecked
+import wide
 
 FOLDER = os.environ.get("ALMONER_TEST_RECORD", "")
 OPENED, NO_HEADS = "ALMONER_TEST_OPENED", "ALMONER_TEST_NO_HEADS"
@@ -147,6 +148,8 @@ if lies.ON:
     WRAPPERS |= lies.WRAPPERS
 if unchecked.ON:
     WRAPPERS |= unchecked.WRAPPERS
+if wide.ON:
+    WRAPPERS |= wide.WRAPPERS
 UNGATED = os.environ.get("ALMONER_TEST_UNGATED", "")
 if UNGATED in ("sites", "all"):
     WRAPPERS["almoner.flare.gate"] = open_gate
