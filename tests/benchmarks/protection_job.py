@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from cryptography import x509
@@ -206,5 +206,5 @@ def to_grid(update: Update) -> IntVector:
 
 
 def to_grid_at_random(update: Update) -> IntVector:
-    """Return grid points next to an update's, right on average, as Flower rounds."""
-    return quantise(update, STEP, VALUE_BOUND).astype(np.int64)
+    """Return grid points next to an update's, right on average, as Flower rounds: int32, as secagg takes it too."""
+    return cast(IntVector, quantise(update, STEP, VALUE_BOUND))

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from almoner.errors import ProtocolError
 from almoner.protection.hidden import Hidden
-from almoner.protection.set_up import KEY_BYTES, JobKeys, PublicKeys, check_exchange_key, statement
+from almoner.protection.set_up import KEY_BYTES, JobKeys, PublicKeys, exchange_secret, statement
 
 BOX_OVERHEAD = 16
 """By how much a box is longer than what is in it."""
@@ -90,10 +90,9 @@ def shared_secret(private: X25519PrivateKey, peer: bytes, what: str) -> bytes:
         ProtocolError: the key is malformed or of low order.
     """
     try:
-        check_exchange_key(peer)
+        return exchange_secret(private, peer)
     except ProtocolError as error:
         raise ProtocolError(f"{what}: {error}") from None
-    return private.exchange(X25519PublicKey.from_public_bytes(peer))
 
 
 def derive(secret: bytes, label: bytes, transcript: bytes, number: int, site: str, *parts: bytes) -> bytes:

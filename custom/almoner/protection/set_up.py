@@ -47,11 +47,9 @@ def statement(label: bytes, transcript: bytes, number: int, site: str, *parts: b
         site: who says it.
         parts: what is said; each is hashed with its length.
     """
-    hashed = sha256(b"almoner-statement-1")
-    for field in (label, transcript, number.to_bytes(8, "big"), site.encode(), *parts):
-        hashed.update(len(field).to_bytes(8, "big"))
-        hashed.update(field)
-    return hashed.digest()
+    fields = (label, transcript, number.to_bytes(8, "big"), site.encode(), *parts)
+    said = b"".join(len(field).to_bytes(8, "big") + field for field in fields)
+    return sha256(b"almoner-statement-1" + said).digest()
 
 
 def names(sites: tuple[str, ...]) -> bytes:
@@ -221,10 +219,19 @@ def check_exchange_key(key: bytes) -> None:
     Raises:
         ProtocolError: wrong length, a second encoding of a point, or a point of low order (the "secret" is then zero).
     """
+    exchange_secret(_PROBE, key)
+
+
+def exchange_secret(private: X25519PrivateKey, key: bytes) -> bytes:
+    """Return the X25519 secret with a peer's key.
+
+    Raises:
+        ProtocolError: as `check_exchange_key`.
+    """
     if len(key) != KEY_BYTES or int.from_bytes(key, "little") >= _FIELD_PRIME:
         raise ProtocolError("the X25519 key is not encoded as it must be")
     try:
-        _PROBE.exchange(X25519PublicKey.from_public_bytes(key))
+        return private.exchange(X25519PublicKey.from_public_bytes(key))
     except ValueError:
         raise ProtocolError("the X25519 key is of low order") from None
 

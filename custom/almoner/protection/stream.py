@@ -13,7 +13,7 @@ from almoner.errors import ProtocolError
 from almoner.protection.hidden import Hidden
 
 KEY_BYTES = 32
-BLOCK_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 17
 """How much is encrypted at once: it stays in the processor's cache."""
 
 _ZEROS = memoryview(bytes(BLOCK_BYTES))

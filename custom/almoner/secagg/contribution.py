@@ -68,13 +68,13 @@ def make_contribution(
     packing, limit = session.packing, session.terms.limit
     masker, running = Masker(masks, packing.dtype), tag.running(limit)
     header = contribution_header(session.terms)
-    out, digest = io.BytesIO(bytes(message.HEADER_BYTES + header.payload_bytes)), sha256()
+    out, digest = io.BytesIO(), sha256()
     out.write(header.encode())
-    scratch = np.empty(BLOCK_VALUES, dtype=np.int64)
+    scratch, packed = np.empty(BLOCK_VALUES, dtype=values.dtype), np.empty(BLOCK_VALUES, dtype=packing.dtype)
     for block in blocks(session.terms.dimension):
         within = np.clip(values[block], -limit, limit, out=scratch[: block.stop - block.start])
         running.add(within)
-        words = packing.pack(within)
+        words = packing.pack(within, packed)
         masker.apply(words)
         out.write(words.data)
         digest.update(words.data)

@@ -28,7 +28,7 @@ _SELF_LABEL = b"almoner-secagg-self-mask-1"
 _PAIR_LABEL = b"almoner-secagg-pair-mask-1"
 _WORDS_LABEL = b"almoner-secagg-mask-of-words-1"
 _TAG_LABEL = b"almoner-secagg-mask-of-tag-1"
-_BLOCK_WORDS = 8192
+_BLOCK_WORDS = 2**14
 _NO_NAME = ""
 
 

@@ -21,7 +21,6 @@ Int64 = npt.NDArray[np.int64]
 
 FIELD_BITS = 21
 FIELDS = 3
-_SHIFT = np.uint64(FIELD_BITS)
 _FIELD_MASK = np.uint64((1 << FIELD_BITS) - 1)
 
 
@@ -66,23 +65,27 @@ class Packing:
         """Return where the words of a block of values are in the packed vector."""
         return slice(self.num_words(block.start), self.num_words(block.stop))
 
-    def pack(self, values: Int64) -> Words:
+    def pack(self, values: npt.NDArray[np.signedinteger], out: Words | None = None) -> Words:
         """Pack one block.
 
         Args:
-            values: int64[m], m ≤ BLOCK_VALUES, within ±limit. Not modified.
+            values: int64[m] or int32[m], m ≤ BLOCK_VALUES, within ±limit. Not modified.
+            out: the words are written to its beginning; a new array unless given.
         """
-        if self.fields == 1:
-            return (values + self.limit).astype(self.dtype)
         width = self.num_words(values.size)
+        words = np.empty(width, dtype=self.dtype) if out is None else out[:width]
+        if self.fields == 1:
+            np.add(values, self.limit, out=words, casting="unsafe")
+            return words
         if values.size % FIELDS:
             values = np.pad(values, (0, FIELDS * width - values.size), constant_values=-self.limit)
-        low, middle, high = values.view(self.dtype).reshape(FIELDS, width)
-        words = high << _SHIFT
-        words += middle
-        words <<= _SHIFT
-        words += low
-        words += np.uint64(self.limit * (1 + (1 << FIELD_BITS) + (1 << 2 * FIELD_BITS)))
+        low, middle, high = values.reshape(FIELDS, width)
+        sums = words.view(np.int64)
+        np.left_shift(high, FIELD_BITS, out=sums, dtype=np.int64)
+        sums += middle
+        sums <<= FIELD_BITS
+        sums += low
+        sums += self.limit * (1 + (1 << FIELD_BITS) + (1 << 2 * FIELD_BITS))
         return words
 
     def unpack(self, words: Words, num_values: int, num_addends: int) -> Int64:

@@ -138,7 +138,6 @@ def test_what_a_low_order_point_would_open(monkeypatch: pytest.MonkeyPatch) -> N
             return self
 
     monkeypatch.setattr(set_up, "check_exchange_key", lambda key: None)
-    monkeypatch.setattr(boxes, "check_exchange_key", lambda key: None)
     careless = JobKeys(UncheckedX25519(), ADA._signing)
     address = move(receiver="eve")
     box = box_key(careless, PublicKeys(point(1), EVE.public.signing), T, address).seal(b"a share")
