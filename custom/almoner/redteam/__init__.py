@@ -1,0 +1,1 @@
+"""Attacks on what the platform claims: poisoning first; on public data alone."""
