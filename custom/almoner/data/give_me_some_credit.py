@@ -102,5 +102,5 @@ def bank_of(record_id: str, age: str, income: str) -> str:
         return SITES[2 * bisect_right(AGE_BANDS, float(age)) + is_upper]
     except ValueError:
         raise DataError(
-            f"{_SOURCE}: an age or income is no number → fetch the pinned release of the data set"
+            f"{_SOURCE}: no number for age or income → fetch the pinned release of the data set"
         ) from None

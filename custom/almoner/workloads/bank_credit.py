@@ -1,7 +1,7 @@
 """Credit default within two years: a small MLP on declared, public feature bounds.
 
-Nothing is fitted to data. A number is clamped to the bounds that stand in this file, compressed by a logarithm where the
-table says so, and scaled so that its usual value, also from this file, is 0 and no value is beyond ±3. A missing or
+Nothing is fitted to data. A number is clamped to the bounds that stand in this file, compressed by a logarithm where
+the table says so, and scaled so that its usual value, also from this file, is 0 and no value is beyond ±3. A missing or
 unreadable one is taken as usual, and where the table says so a column of its own says that it was. A line that has no
 id, split or target, or not the right number of fields, is left out.
 """
@@ -64,8 +64,8 @@ FEATURES: dict[str, Feature] = {
     "late_60_89": _TIMES_LATE,
     "dependents": Feature(0.0, 0.0, 6.0, is_logarithmic=True),
 }
-"""Public bounds: shares of a limit or of income, years, times late in two years, money a month, loans, persons. The codes
-for "not known" among times late stand in all three columns at once, so one column says it for all."""
+"""Public bounds: shares of a limit or of income, years, times late in two years, money a month, loans, persons. The
+codes for "not known" among times late stand in all three columns at once, so one column says it for all."""
 
 TARGET = "defaulted"
 HIDDEN = 16
