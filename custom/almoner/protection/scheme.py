@@ -27,7 +27,18 @@ MAX_ADDENDS = 50
 
 MAX_DIMENSION = 100_000_000
 
-Task = Literal["keys", "confirm", "agree", "conclude", "train", "acknowledge", "reveal"]
+Task = Literal[
+    "draw-commit",
+    "draw-reveal",
+    "draw-settle",
+    "keys",
+    "confirm",
+    "agree",
+    "conclude",
+    "train",
+    "acknowledge",
+    "reveal",
+]
 
 
 @dataclass(frozen=True)
