@@ -133,15 +133,15 @@ class SiteJob:
             return None
         if header.kind == "train":
             protection = self._context.protection
-            start = len(body) - protection.announcement_bytes(len(header.ring))
+            start = len(body) - protection.announcement_bytes(header.ring)
             protection.begin(header.round, header.ring, body[max(start, 0) :])
         return last
 
     def _split(self, header: TaskHeader, body: bytes) -> tuple[bytes, bytes]:
         """Return the total that is due, or nothing, and the announcement of a round."""
         due, protection = self._model.rounds < self._rounds_begun, self._context.protection
-        size = protection.total_bytes if due else 0
-        announced = protection.announcement_bytes(len(header.ring)) if header.kind == "train" else 0
+        size = protection.total_bytes(header.contributors) if due else 0
+        announced = protection.announcement_bytes(header.ring) if header.kind == "train" else 0
         if len(body) != size + announced or (header.ring and header.kind != "train"):
             raise ProtocolError(f"task {header.kind}: {len(body)} bytes, not what is due")
         if header.contributors and not due:

@@ -1,7 +1,8 @@
 """How the sites of a study draw its groups: the server's side, which relays, remembers nothing and decides nothing.
 
-Each answer has a slot for every site; of a site's good parts, the one that most hold counts. A site that holds another epoch, list or
-result than most is left out of the job. The server can stop the draw, and so can a site; neither can have another.
+Each answer has a slot for every site; of a site's good parts, the one that most hold counts. A site that holds another
+epoch, list or result than most is left out of the job. The server can stop the draw, and so can a site; neither can
+have another.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """A site's part in drawing the groups of a study; what it holds outlives the job, and is durable before it is said.
 
-Transitions of the record (every other question raises `ProtocolError`; the same question has the same answer, for ever):
+Transitions of the record (every other question raises `ProtocolError`; the same one has the same answer, for ever):
 
     none       --draw-commit-->  committed   draws its secret, once for the epoch, and signs the commitment
     committed  --draw-reveal-->  disclosed   commitments of all sites: keeps them, and discloses for no other list, ever
@@ -164,8 +164,8 @@ class SiteDraw:
             was, wanted = len(held.group_sizes), len(self._terms.group_sizes)
             raise ProtocolError(
                 f"the groups of study {held.study} are fixed: {len(held.sites)} sites in {was} groups, not "
-                f"{len(self._terms.sites)} in {wanted}, or certificates changed → the data officer of each site approves "
-                "a new draw (almoner site redraw)"
+                f"{len(self._terms.sites)} in {wanted}, or certificates changed → the data officer of each site "
+                "approves a new draw (almoner site redraw)"
             )
         return held
 
