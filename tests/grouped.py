@@ -1,9 +1,9 @@
 """A job of grouped secret sharing in the simulator: stores in memory, which outlive a job as the sites' files do.
 
-    stores = Stores()
-    job = grouped(9, 3, stores)        # 9 sites in 3 groups
-    job.set_up()
-    job.round(1)
+stores = Stores()
+job = grouped(9, 3, stores)        # 9 sites in 3 groups
+job.set_up()
+job.round(1)
 """
 
 import copy
@@ -56,7 +56,9 @@ class Stores:
 def draw_terms(sites: tuple[str, ...], sizes: tuple[int, ...], study: str = STUDY) -> DrawTerms:
     from cryptography.hazmat.primitives import hashes
 
-    return DrawTerms(study, sites, tuple(certificate(site).fingerprint(hashes.SHA256()).hex() for site in sites), sizes, 1)
+    return DrawTerms(
+        study, sites, tuple(certificate(site).fingerprint(hashes.SHA256()).hex() for site in sites), sizes, 1
+    )
 
 
 def grouped_terms(

@@ -148,6 +148,11 @@ def assign(terms: DrawTerms, commitments: dict[str, bytes], disclosures: dict[st
     return tuple(tuple(site for site in terms.sites if site in part) for part in parts)
 
 
+def draw_approval_digest(terms: DrawTerms) -> str:
+    """Return what a data officer signs to approve a new draw; it is the digest of no job."""
+    return sha256(canonical_json(["almoner-draw-approval-1", terms.digest().hex(), terms.epoch])).hexdigest()
+
+
 def groups_digest(terms: DrawTerms, groups: Groups) -> bytes:
     """Return the SHA-256 that stands for a result."""
     return sha256(canonical_json([terms.digest().hex(), terms.epoch, [list(group) for group in groups]])).digest()

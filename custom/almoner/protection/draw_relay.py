@@ -54,9 +54,7 @@ def draw_groups(
     slots = [unpack(terms.sites, said, COMMITMENT_BYTES) for said in answers.values()]
     [(epoch, _)] = Counter(epoch_of(said) for parts in slots for said in parts.values()).most_common(1) or [(1, 0)]
     terms = replace(terms, epoch=epoch)
-    commitments = _good(
-        terms, slots, "commitment", lambda site, said: verify_commitment(terms, site, said, keys[site])
-    )
+    commitments = _good(terms, slots, "commitment", lambda site, said: verify_commitment(terms, site, said, keys[site]))
 
     body = pack(terms.sites, commitments, COMMITMENT_BYTES)
     size = len(terms.sites) * DISCLOSURE_BYTES

@@ -41,6 +41,7 @@ from almoner.protection.draw import (
     verify_disclosure,
 )
 from almoner.protection.set_up import DIGEST_BYTES
+from almoner.schema.approval import SignedApproval
 from almoner.schema.base import Digest, Document, Name
 
 DrawTask = Literal["draw-commit", "draw-reveal", "draw-settle"]
@@ -54,6 +55,7 @@ class DrawRecord(Document):
         secret: of this site, hexadecimal; no secret any more once it was disclosed.
         commitments: the own one alone, or those of all sites once they were accepted.
         disclosures: the own one, or those of all sites once the groups stand; none before.
+        approval: of the data officer, for a draw that is not the study's first here; see `draw_approval_digest`.
     """
 
     study: Name
@@ -64,6 +66,7 @@ class DrawRecord(Document):
     secret: Hex
     commitments: dict[Name, Hex]
     disclosures: dict[Name, Hex]
+    approval: SignedApproval | None = None
 
     @property
     def terms(self) -> DrawTerms:

@@ -15,7 +15,7 @@ import numpy as np
 from almoner.protection.plain import PlainServer, write_total
 from almoner.protection.scheme import VALUE_BOUND, IntVector
 from almoner.robust.rows import integer_total, mean_rows
-from almoner.robust.rules import Rule
+from almoner.robust.rule import Rule
 
 logger = logging.getLogger(__name__)
 

@@ -49,9 +49,7 @@ class GroupedServer(ServerProtection):
         terms = self._terms
         groups, holding = yield from draw_groups(terms.draw, sites, self._roster, self._least(terms.layout.sizes))
         grouping = self._grouping = Grouping(terms, groups)
-        self._servers = {
-            place: SecaggServer(grouping.terms_of(place), self._roster) for place in range(len(groups))
-        }
+        self._servers = {place: SecaggServer(grouping.terms_of(place), self._roster) for place in range(len(groups))}
         found = yield from self._in_step(holding, lambda server, own: server.set_up(own))
         return grouping.in_order({site for part in found.values() for site in part})
 
@@ -69,7 +67,9 @@ class GroupedServer(ServerProtection):
         named = grouping.in_order({site for total in totals.values() for site in total.named})
         root = merkle.root([bytes.fromhex(total.commitments_root) for total in totals.values()])
         sums = {
-            place: GroupSum(found.contributors, read_total(grouping.terms_of(place), len(found.contributors), found.body))
+            place: GroupSum(
+                found.contributors, read_total(grouping.terms_of(place), len(found.contributors), found.body)
+            )
             for place, found in totals.items()
         }
         _, report = robust_total(grouping, sums)

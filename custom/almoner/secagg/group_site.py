@@ -46,9 +46,7 @@ class GroupedSite(SiteProtection):
         join: returns this site's side of its own group's secret sharing, given that group's terms.
     """
 
-    def __init__(
-        self, terms: GroupedTerms, site: str, draw: SiteDraw, join: Callable[[JobTerms], SecaggSite]
-    ) -> None:
+    def __init__(self, terms: GroupedTerms, site: str, draw: SiteDraw, join: Callable[[JobTerms], SecaggSite]) -> None:
         self._terms, self._site, self._draw, self._join = terms, site, draw, join
         self._grouping: Grouping | None = None
         self._inner: SecaggSite | None = None

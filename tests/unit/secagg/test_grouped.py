@@ -1,11 +1,8 @@
 """Secret sharing in groups, honest parties: the step, failed groups, dropouts, and what outlives a job."""
 
 import numpy as np
-import pytest
-from tests.grouped import Stores, expected_total, grouped, groups_of
+from tests.grouped import expected_total, grouped, groups_of
 from tests.simulator import names_of
-
-from almoner.errors import FederationError
 
 
 def test_every_site_takes_the_median_of_the_groups_means():
