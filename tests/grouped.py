@@ -8,12 +8,13 @@ job.round(1)
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from tests.simulator import DIMENSION, Simulation, certificate, key_pem, names_of, pem, roster_of, rsa_key, terms_of
 
 from almoner.protection.draw import DrawTerms, Groups
+from almoner.protection.draw_relay import draw_groups
 from almoner.protection.draw_site import DrawRecord, DrawStore, SiteDraw
 from almoner.protection.groups import GroupLayout
 from almoner.protection.scheme import IntVector
@@ -104,6 +105,29 @@ def expected_total(job: Simulation, number: int, parts: tuple[tuple[str, ...], .
     return np.rint(np.median(np.array(rows), axis=0) * (PROB * total_size / terms.job.step))
 
 
-def other_groups(terms: GroupedTerms, num_groups: int) -> GroupedTerms:
-    layout = replace(terms.layout, num_groups=num_groups)
-    return replace(terms, layout=layout, draw=replace(terms.draw, group_sizes=layout.sizes))
+class Drawer:
+    """A site that only draws, in the place of a protection."""
+
+    def __init__(self, draw: SiteDraw) -> None:
+        self.draw = draw
+
+    def answer(self, task: str, number: int, contributors: tuple[str, ...], body: bytes) -> bytes:
+        return self.draw.answer(task, contributors, body)  # type: ignore[arg-type]
+
+
+class Drawing(Simulation):
+    """The draw of one job: `Drawing.among(terms, stores).result()`; with the hooks of every simulation."""
+
+    terms: DrawTerms
+
+    @classmethod
+    def among(cls, terms: DrawTerms, stores: Stores) -> "Drawing":
+        sites = {site: Drawer(site_draw(terms, site, stores[site])) for site in terms.sites}
+        made = cls(None, sites, DIMENSION)  # type: ignore[arg-type]
+        made.terms = terms
+        return made
+
+    def result(self, absent: tuple[str, ...] = ()) -> Groups:
+        present = tuple(site for site in self.terms.sites if site not in absent)
+        groups, _ = self.converse(draw_groups(self.terms, present, roster_of(self.terms.sites), 2))
+        return groups

@@ -51,9 +51,9 @@ def draw_groups(
     keys: CertificateKeys = {site: public_key(pinned_certificate(roster, site), site) for site in terms.sites}
 
     answers = yield _question("draw-commit", present, b"", len(terms.sites) * COMMITMENT_BYTES, min_answers)
-    slots = [unpack(terms.sites, said, COMMITMENT_BYTES) for said in answers.values()]
-    [(epoch, _)] = Counter(epoch_of(said) for parts in slots for said in parts.values()).most_common(1) or [(1, 0)]
-    terms = replace(terms, epoch=epoch)
+    held = {site: unpack(terms.sites, said, COMMITMENT_BYTES) for site, said in answers.items()}
+    terms = replace(terms, epoch=_epoch_of_most(held))
+    slots = list(held.values())
     commitments = _good(terms, slots, "commitment", lambda site, said: verify_commitment(terms, site, said, keys[site]))
 
     body = pack(terms.sites, commitments, COMMITMENT_BYTES)
@@ -74,6 +74,12 @@ def _question(
 ) -> Question:
     """Return a question of the draw; it is of no round."""
     return Question(task, 0, parts, body, asked, least, dict.fromkeys(asked, size))
+
+
+def _epoch_of_most(held: dict[str, dict[str, bytes]]) -> int:
+    """Return the epoch that most sites are in, by their own commitments."""
+    epochs = Counter(epoch_of(parts[site]) for site, parts in held.items() if site in parts)
+    return epochs.most_common(1)[0][0] if epochs else 1
 
 
 def _good(

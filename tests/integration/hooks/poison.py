@@ -9,7 +9,7 @@ def wrap_local_work(module):
     import numpy as np
 
     train = module.LocalWork.train
-    sites, _, attack = SETTING.partition(":")
+    sites, _, _attack = SETTING.partition(":")
 
     def poisoned(self, weights):
         update = train(self, weights)
