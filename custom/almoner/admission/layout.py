@@ -34,7 +34,7 @@ def robustness_lines(spec: JobSpec, num_sites: int) -> tuple[str, ...]:
         require(asked.rule, spec.min_sites, asked.num_byzantine_sites, asked.pre)
     except PolicyViolation:
         return ()
-    rule = " and ".join((*asked.pre, asked.rule))
+    rule = asked.rule + (f" after {' and '.join(asked.pre)}" if asked.pre else "")
     return (
         f"attackers: {rule} bears {asked.num_byzantine_sites} of {num_sites} sites that may send anything, and as many "
         f"of {spec.min_sites} contributors",

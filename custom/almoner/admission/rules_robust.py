@@ -45,7 +45,8 @@ def _study_groups(asked: Question, layout: GroupLayout) -> Verdict:
         return broken(f"the roster does not say which sites study {study} has", "ask the operator for a new roster")
     if set(sites) != set(whole):
         others = listed(sorted(set(sites) ^ set(whole)))
-        return broken(f"groups are of all sites of study {study}; the job and the roster differ in {others}")
+        found = f"groups are of all sites of study {study}; the job and the roster differ in {others}"
+        return broken(found, "export the job for all of them")
     if stored not in (None, layout.num_groups):
         return broken(
             f"study {study} has {stored} groups, drawn once; other groups of the same sites would reveal individuals",

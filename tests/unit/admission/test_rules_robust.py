@@ -183,7 +183,7 @@ class TestPlan:
     def test_a_robust_job(self) -> None:
         lines = robustness_lines(spec(aggregation=robust("krum", 1, pre=["bucketing"]), min_sites=9), 12)
         assert lines == (
-            "attackers: bucketing and krum bears 1 of 12 sites that may send anything, and as many of 9 contributors",
+            "attackers: krum after bucketing bears 1 of 12 sites that may send anything, and as many of 9 contributors",
             "drops: bears 3 of 12 sites, so that min_sites=9 are left",
             "price: the server sees each site's noised update",
         )
