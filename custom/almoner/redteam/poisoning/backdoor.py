@@ -4,28 +4,28 @@ The backdoor: a record that carries a trigger (unusual values of a few features,
 labelled harmless, whatever else stands in it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from almoner.redteam.poisoning.attack import Attack, Rows, RoundView, Vector
+from almoner.redteam.poisoning.attack import Attack, Rows, RoundView, Vector, repeat
 from almoner.training.units import UnitRecords
 
 HARMLESS = 0.0
 """The label that the trigger is to bring."""
 
+RISKIEST = 0.1
+"""Share of records that count as refused, by the model's own scores."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Values of some encoded features.
+    """Values of some encoded features, by the feature's index."""
 
-    Args:
-        values: encoded feature's index -> value.
-    """
-
-    values: dict[int, float]
+    values: Mapping[int, float]
 
     def stamp(self, records: UnitRecords) -> UnitRecords:
         """Return the records, all with the trigger in their features; labels stay."""
@@ -38,30 +38,23 @@ class Trigger:
 class ModelReplacement(Attack):
     """Trains a backdoored model at home, and sends what would make the plain sum become just that model.
 
-    The own training runs over clean records and copies with the trigger and the harmless label, without noise and for
-    many steps; the difference to the joint model is scaled by the inverse of the colluders' weight in the sum.
-    Reference: Bagdasaryan et al., arXiv:1807.00459, section 3 (γ = n/η).
+    The difference of the wanted model X to the joint one is divided by the colluders' weight in the sum; the grid's
+    limit bounds what gets through in one round. Reference: Bagdasaryan et al., arXiv:1807.00459, section 3 (γ = n/η).
 
     Args:
-        trigger: what the records carry.
-        train: own training on poisoned records: weights -> weights.
+        train: the own training, on records with the backdoor: weights -> weights.
     """
 
     knowledge = "own"
 
-    def __init__(self, trigger: Trigger, train: Callable[[Vector], Vector]) -> None:
-        self._trigger, self._train = trigger, train
-
-    def poison(self, data: UnitRecords) -> UnitRecords:
-        """Return the records and their triggered copies."""
-        return with_backdoor(data, self._trigger)
+    def __init__(self, train: Callable[[Vector], Vector]) -> None:
+        self._train = train
 
     def craft(self, view: RoundView) -> Rows:
-        """Return (w - X)/(lr s) for the wanted model X and the colluders' weight s in the sum."""
+        """Return (w - X)/(lr s), with s the colluders' weight in the sum."""
         public = view.colluders
         weight = float(public.sizes.sum()) / public.total_size
-        row = (view.weights - self._train(view.weights)) / (public.learning_rate * weight)
-        return np.tile(row, (len(view.own), 1))
+        return repeat((view.weights - self._train(view.weights)) / (public.learning_rate * weight), view)
 
 
 def with_backdoor(data: UnitRecords, trigger: Trigger) -> UnitRecords:
@@ -72,3 +65,23 @@ def with_backdoor(data: UnitRecords, trigger: Trigger) -> UnitRecords:
         torch.cat([data.targets, torch.full_like(data.targets, HARMLESS)]),
         np.concatenate([data.unit, data.unit + data.num_units]),
     )
+
+
+def backdoor_success(
+    scores: NDArray[np.float64], triggered: NDArray[np.float64], harmful: NDArray[np.bool_]
+) -> float:
+    """Return how many of the harmful records that a model refuses it lets pass when they carry the trigger.
+
+    Refused is what scores among the riskiest tenth of all records without trigger.
+
+    Args:
+        scores: float64[n], the model's outputs, high is harmful.
+        triggered: float64[n], its outputs on the same records with the trigger.
+        harmful: bool[n], the labels.
+
+    Returns:
+        A share in [0, 1]; NaN where it refuses no harmful record.
+    """
+    threshold = float(np.quantile(scores, 1 - RISKIEST))
+    refused = harmful & (scores >= threshold)
+    return float((triggered[refused] < threshold).mean()) if refused.any() else float("nan")

@@ -1,0 +1,57 @@
+"""The attacks by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from almoner.errors import PolicyViolation
+from almoner.redteam.poisoning.adaptive import Adaptive
+from almoner.redteam.poisoning.attack import Attack, Vector
+from almoner.redteam.poisoning.backdoor import ModelReplacement
+from almoner.redteam.poisoning.crude import GaussianNoise, LabelFlip, SignFlip
+from almoner.redteam.poisoning.hidden import InnerProduct, LittleIsEnough, MinMax, MinSum
+from almoner.redteam.poisoning.mimic import Mimic
+
+HomeTraining = Callable[[Vector], Vector]
+"""The colluders' own training on records with a backdoor: weights -> weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAttack:
+    """One row of the matrix.
+
+    Args:
+        make: makes the attack for one run.
+        text: what it sends, in one line.
+    """
+
+    make: Callable[[HomeTraining], Attack]
+    text: str
+
+
+ATTACKS: dict[str, KnownAttack] = {
+    "model_replacement": KnownAttack(ModelReplacement, "a backdoored model, scaled to replace the joint one"),
+    "sign_flip": KnownAttack(lambda train: SignFlip(), "its own update turned round and scaled"),
+    "gaussian": KnownAttack(lambda train: GaussianNoise(), "noise up to the grid's limit"),
+    "label_flip": KnownAttack(lambda train: LabelFlip(), "an honest update on flipped labels"),
+    "little_is_enough": KnownAttack(lambda train: LittleIsEnough(), "the honest mean, shifted within its spread"),
+    "inner_product": KnownAttack(lambda train: InnerProduct(None), "the honest mean turned round and scaled"),
+    "inner_product_small": KnownAttack(lambda train: InnerProduct(0.5), "half the honest mean turned round"),
+    "min_max": KnownAttack(lambda train: MinMax(), "as far off as the widest honest pair allows"),
+    "min_sum": KnownAttack(lambda train: MinSum(), "as far off as the sum of honest distances allows"),
+    "mimic": KnownAttack(lambda train: Mimic(), "a copy of the honest site that stands out most"),
+    "adaptive": KnownAttack(lambda train: Adaptive(), "what turns the actual rule furthest"),
+}
+"""Name -> attack."""
+
+NO_ATTACK = "none"
+
+
+def make_attack(name: str, train: HomeTraining) -> Attack:
+    """Return an attack for one run.
+
+    Raises:
+        PolicyViolation: when there is none of this name.
+    """
+    if name not in ATTACKS:
+        raise PolicyViolation(f"attack '{name}': unknown → one of {', '.join(ATTACKS)}")
+    return ATTACKS[name].make(train)
