@@ -32,6 +32,18 @@ Combine = Callable[[Weights, NDArray[np.int64]], NDArray[np.int64]]
 `apply_update` takes as their sum, int64[d]."""
 
 
+def verify_public(config: DatasetConfig) -> None:
+    """Refuse data that may not be used outside the ledger.
+
+    Raises:
+        PolicyViolation: when the configuration does not say `public: true`.
+    """
+    if config.public is not True:
+        raise PolicyViolation(
+            f"data set of {config.population}: not registered public → baselines and attacks run on public data only"
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PublicSite:
     """A site's data that is registered public, so that it may be used outside the ledger.
@@ -44,10 +56,7 @@ class PublicSite:
     data: UnitData
 
     def __post_init__(self) -> None:
-        if self.config.public is not True:
-            raise PolicyViolation(
-                f"data set of {self.config.population}: not registered public → baselines run on public data only"
-            )
+        verify_public(self.config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,9 +206,7 @@ def _train(
     return weights
 
 
-def round_parameters(
-    config: DatasetConfig, plan: TrainingPlan, grid: UpdateGrid, rng: RandomSource
-) -> RoundParameters:
+def round_parameters(config: DatasetConfig, plan: TrainingPlan, grid: UpdateGrid, rng: RandomSource) -> RoundParameters:
     """Return what a trainer at one site takes."""
     return RoundParameters(
         max_grad_norm=plan.max_grad_norm,

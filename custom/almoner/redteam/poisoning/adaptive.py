@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from almoner.errors import ProtocolError
-from almoner.redteam.poisoning.attack import Attack, Rows, RoundView, Vector, repeat
+from almoner.redteam.poisoning.attack import Attack, RoundView, Rows, Vector, repeat
 
 _FIRST_FACTORS = np.geomspace(2.0**-4, 2.0**8, 13)
 _HALVINGS = 6
@@ -17,7 +17,8 @@ class Adaptive(Attack):
     It knows the honest rows, the rule and its public seed. All colluders send μ + γp; for each of three directions p
     (against μ, against the standard deviation, against the sign of μ) γ is searched coarsely and then by halving
     around the best. The measure of a try is the inner product of the actual result with μ: lower is worse for the
-    federation. Reference: Fang et al., arXiv:1911.11815; Shejwalkar, Houmansadr, NDSS 2021, section IV-B (AGR-tailored).
+    federation. Reference: Fang et al., arXiv:1911.11815; Shejwalkar, Houmansadr, NDSS 2021, section IV-B (attacks
+    tailored to the rule).
     """
 
     knowledge = "rule"

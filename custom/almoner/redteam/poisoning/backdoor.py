@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from almoner.redteam.poisoning.attack import Attack, Rows, RoundView, Vector, repeat
+from almoner.redteam.poisoning.attack import Attack, RoundView, Rows, Vector, repeat
 from almoner.training.units import UnitRecords
 
 HARMLESS = 0.0
@@ -67,9 +67,7 @@ def with_backdoor(data: UnitRecords, trigger: Trigger) -> UnitRecords:
     )
 
 
-def backdoor_success(
-    scores: NDArray[np.float64], triggered: NDArray[np.float64], harmful: NDArray[np.bool_]
-) -> float:
+def backdoor_success(scores: NDArray[np.float64], triggered: NDArray[np.float64], harmful: NDArray[np.bool_]) -> float:
     """Return how many of the harmful records that a model refuses it lets pass when they carry the trigger.
 
     Refused is what scores among the riskiest tenth of all records without trigger.

@@ -21,25 +21,27 @@ class KnownAttack:
 
     Args:
         make: makes the attack for one run.
+        heading: its short name in tables.
         text: what it sends, in one line.
     """
 
     make: Callable[[HomeTraining], Attack]
+    heading: str
     text: str
 
 
 ATTACKS: dict[str, KnownAttack] = {
-    "model_replacement": KnownAttack(ModelReplacement, "a backdoored model, scaled to replace the joint one"),
-    "sign_flip": KnownAttack(lambda train: SignFlip(), "its own update turned round and scaled"),
-    "gaussian": KnownAttack(lambda train: GaussianNoise(), "noise up to the grid's limit"),
-    "label_flip": KnownAttack(lambda train: LabelFlip(), "an honest update on flipped labels"),
-    "little_is_enough": KnownAttack(lambda train: LittleIsEnough(), "the honest mean, shifted within its spread"),
-    "inner_product": KnownAttack(lambda train: InnerProduct(None), "the honest mean turned round and scaled"),
-    "inner_product_small": KnownAttack(lambda train: InnerProduct(0.5), "half the honest mean turned round"),
-    "min_max": KnownAttack(lambda train: MinMax(), "as far off as the widest honest pair allows"),
-    "min_sum": KnownAttack(lambda train: MinSum(), "as far off as the sum of honest distances allows"),
-    "mimic": KnownAttack(lambda train: Mimic(), "a copy of the honest site that stands out most"),
-    "adaptive": KnownAttack(lambda train: Adaptive(), "what turns the actual rule furthest"),
+    "model_replacement": KnownAttack(ModelReplacement, "replace", "a backdoored model, scaled up"),
+    "sign_flip": KnownAttack(lambda train: SignFlip(), "sign", "its own update turned round and scaled"),
+    "gaussian": KnownAttack(lambda train: GaussianNoise(), "gauss", "noise up to the grid's limit"),
+    "label_flip": KnownAttack(lambda train: LabelFlip(), "labels", "an honest update on flipped labels"),
+    "little_is_enough": KnownAttack(lambda train: LittleIsEnough(), "alie", "the honest mean, shifted a little"),
+    "inner_product": KnownAttack(lambda train: InnerProduct(None), "ipm", "the honest mean turned round and scaled"),
+    "inner_product_small": KnownAttack(lambda train: InnerProduct(0.5), "ipm/2", "half the honest mean turned round"),
+    "min_max": KnownAttack(lambda train: MinMax(), "minmax", "as far off as the widest honest pair allows"),
+    "min_sum": KnownAttack(lambda train: MinSum(), "minsum", "as far off as the sum of honest distances allows"),
+    "mimic": KnownAttack(lambda train: Mimic(), "mimic", "a copy of the honest site that stands out most"),
+    "adaptive": KnownAttack(lambda train: Adaptive(), "adapt", "what turns the actual rule furthest"),
 }
 """Name -> attack."""
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from almoner.errors import DataError
-from almoner.redteam.poisoning.attack import Attack, Rows, RoundView
+from almoner.redteam.poisoning.attack import Attack, RoundView, Rows
 from almoner.training.units import UnitRecords
 
 

@@ -172,12 +172,13 @@ DEFENCES: tuple[Defence, ...] = (
 
 def defences_for(spec: JobSpec) -> tuple[Defence, ...]:
     """Return all of `DEFENCES`, and the job's own if it is none of them."""
-    aggregation, own = spec.aggregation, None
+    aggregation = spec.aggregation
+    own: Defence = PlainSum()
     if isinstance(aggregation, RobustAggregation):
         own = RobustRule(aggregation.rule, aggregation.pre)
     elif isinstance(aggregation, SecaggAggregation) and aggregation.grouping is not None:
         own = GroupedRule(aggregation.grouping.rule, aggregation.grouping.groups)
-    return DEFENCES if own is None or own in DEFENCES else (*DEFENCES, own)
+    return DEFENCES if own in DEFENCES else (*DEFENCES, own)
 
 
 def _apply(

@@ -1,4 +1,4 @@
-"""One attack against one defence: a whole simulated federation in which some sites lie, and what its model is worth."""
+"""One attack against one defence: a whole simulated federation in which some sites lie, and its model's worth."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from almoner.redteam.poisoning.attack import Attack, Colluders, Rows, RoundView, Vector
+from almoner.redteam.poisoning.attack import Attack, Colluders, RoundView, Rows, Vector
 from almoner.redteam.poisoning.backdoor import Trigger, backdoor_success, with_backdoor
 from almoner.redteam.poisoning.catalogue import NO_ATTACK, HomeTraining, make_attack
 from almoner.redteam.poisoning.defences import Defence, Integers, RoundTerms
@@ -31,7 +31,7 @@ from almoner.workloads.metrics import auc, outputs_at
 HOME_STEPS = 10
 """Steps of the colluders' own training of a backdoored model, a round."""
 
-_MICRO_BATCH_SIZE = 512
+_MICRO_BATCH_SIZE = 2048
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,8 @@ class _Exchange:
 
         def aggregate(lies: Rows) -> Vector:
             total = self._defence.combine(terms, self._round, self._with_lies(sent, lies))
-            return total * (terms.step / (terms.sampling_prob * terms.sizes.sum()))
+            mean: Vector = total * (terms.step / (terms.sampling_prob * terms.sizes.sum()))
+            return mean
 
         known = aggregate if attack.knowledge == "rule" else None
         return RoundView(weights, rows[self._lying], honest, self._public, self._rng, known)
@@ -191,9 +192,7 @@ def _home_training(arena: Arena, liars: tuple[int, ...], seed: int) -> HomeTrain
     trainer = UnsafeNoiselessTrainer(arena.workload.build_model(), arena.workload.loss, records, **parameters)
 
     def train(weights: Vector) -> Vector:
-        return apply_update(
-            weights, trainer.run_round(weights), grid, plan.learning_rate, plan.sampling_prob, units
-        )
+        return apply_update(weights, trainer.run_round(weights), grid, plan.learning_rate, plan.sampling_prob, units)
 
     return train
 

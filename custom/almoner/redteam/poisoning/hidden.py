@@ -8,7 +8,7 @@ import math
 import numpy as np
 from scipy.stats import norm
 
-from almoner.redteam.poisoning.attack import Attack, Rows, RoundView, Vector, repeat
+from almoner.redteam.poisoning.attack import Attack, RoundView, Rows, Vector, repeat
 
 
 def supporters_z(num_sites: int, num_byzantine: int) -> float:
@@ -111,4 +111,5 @@ def squared_distances(rows: Rows) -> Rows:
     """Return ‖g_i - g_j‖² for all pairs, float64[h, h]."""
     centred = rows - rows.mean(axis=0)
     lengths = (centred**2).sum(axis=1)
-    return np.maximum(lengths[:, None] + lengths[None, :] - 2 * centred @ centred.T, 0.0)
+    distances: Rows = np.maximum(lengths[:, None] + lengths[None, :] - 2 * centred @ centred.T, 0.0)
+    return distances

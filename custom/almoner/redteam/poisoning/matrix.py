@@ -21,36 +21,50 @@ class Contest:
     """Which duels are fought: each attack and none, against each defence and the plain sum.
 
     Args:
+        num_sites: n.
         attacks: names of the catalogue.
         defences: what they meet.
         num_byzantine: each f.
         seeds: of the runs.
     """
 
+    num_sites: int
     attacks: tuple[str, ...]
     defences: tuple[Defence, ...]
     num_byzantine: tuple[int, ...]
     seeds: tuple[int, ...]
 
-    def refusals(self, num_sites: int) -> dict[tuple[str, int], str]:
-        """Return why a defence promises nothing at an f, by (defence, f)."""
+    @property
+    def rows(self) -> tuple[Defence, ...]:
+        """The defences in order, the plain sum first."""
+        return tuple(dict.fromkeys((PlainSum(), *self.defences)))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The attacks in order, none first."""
+        return tuple(dict.fromkeys((NO_ATTACK, *self.attacks)))
+
+    @property
+    def refusals(self) -> dict[tuple[str, int], str]:
+        """Why a defence promises nothing at an f, by (defence, f)."""
         found = {}
-        for defence in self.defences:
+        for defence in self.rows:
             for byzantine in self.num_byzantine:
                 try:
-                    defence.verify_condition(num_sites, byzantine)
+                    defence.verify_condition(self.num_sites, byzantine)
                 except PolicyViolation as error:
                     found[defence.name, byzantine] = str(error)
         return found
 
-    def duels(self, num_sites: int) -> list[Duel]:
-        """Return all duels but those with a defence that promises nothing at their f."""
-        refused = self.refusals(num_sites)
+    @property
+    def duels(self) -> list[Duel]:
+        """All duels but those with a defence that promises nothing at their f."""
+        refused = self.refusals
         return [
             Duel(attack, defence, byzantine, seed)
             for byzantine in self.num_byzantine
-            for defence in dict.fromkeys((PlainSum(), *self.defences))
-            for attack in dict.fromkeys((NO_ATTACK, *self.attacks))
+            for defence in self.rows
+            for attack in self.columns
             for seed in self.seeds
             if (defence.name, byzantine) not in refused
         ]

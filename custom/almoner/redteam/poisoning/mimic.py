@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from almoner.redteam.poisoning.attack import Attack, Rows, RoundView, Vector, repeat
+from almoner.redteam.poisoning.attack import Attack, RoundView, Rows, Vector, repeat
 
 
 class Mimic(Attack):
@@ -17,26 +17,25 @@ class Mimic(Attack):
     WARM_UP_ROUNDS = 10
 
     def __init__(self) -> None:
-        self._rounds = 0
-        self._direction: Vector | None = None
-        self._projections: Vector | None = None
-        self._chosen: int | None = None
+        self._rounds, self._chosen = 0, 0
+        self._direction: Vector = np.zeros(0)
+        self._projections: Vector = np.zeros(0)
 
     def craft(self, view: RoundView) -> Rows:
         """Return the row of the site that is copied."""
-        if self._chosen is None or self._rounds < self.WARM_UP_ROUNDS:
-            self._chosen = self._learn(view)
+        if self._rounds < self.WARM_UP_ROUNDS:
+            self._learn(view)
         self._rounds += 1
         return repeat(view.honest[self._chosen], view)
 
-    def _learn(self, view: RoundView) -> int:
-        """Take a round's rows into the direction, and return the site that stands out most so far."""
-        centred = view.honest - view.honest.mean(axis=0)
-        direction = view.rng.normal(size=view.honest.shape[1]) if self._direction is None else self._direction
-        share = 1 / (self._rounds + 1)
-        moved = (1 - share) * direction + share * centred.T @ (centred @ direction)
-        length = np.linalg.norm(moved)
-        self._direction = moved / length if length else direction
-        earlier = np.zeros(len(view.honest)) if self._projections is None else self._projections
-        self._projections = earlier + view.honest @ self._direction
-        return int(np.argmax(np.abs(self._projections)))
+    def _learn(self, view: RoundView) -> None:
+        """Take a round's rows into the direction, and choose the site that stands out most along it so far."""
+        if not self._rounds:
+            self._direction = view.rng.normal(size=view.honest.shape[1])
+            self._projections = np.zeros(len(view.honest))
+        centred, share = view.honest - view.honest.mean(axis=0), 1 / (self._rounds + 1)
+        moved: Vector = (1 - share) * self._direction + share * centred.T @ (centred @ self._direction)
+        if length := float(np.linalg.norm(moved)):
+            self._direction = moved / length
+        self._projections = self._projections + view.honest @ self._direction
+        self._chosen = int(np.argmax(np.abs(self._projections)))

@@ -24,13 +24,13 @@ def heat_maps(summary: Summary, title: str) -> bytes:
     Returns:
         A PNG file.
     """
-    columns = len(summary.num_byzantine)
-    width = columns * (len(summary.attacks) * _INCHES_PER_CELL[0] + _MARGIN_INCHES[0])
-    height = 2 * (len(summary.defences) * _INCHES_PER_CELL[1] + _MARGIN_INCHES[1])
+    columns = len(summary.contest.num_byzantine)
+    width = columns * (len(summary.contest.columns) * _INCHES_PER_CELL[0] + _MARGIN_INCHES[0])
+    height = 2 * (len(summary.contest.rows) * _INCHES_PER_CELL[1] + _MARGIN_INCHES[1])
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     axes = figure.subplots(2, columns, squeeze=False)
     figure.suptitle(title)
-    for above, below, byzantine in zip(axes[0], axes[1], summary.num_byzantine, strict=True):
+    for above, below, byzantine in zip(axes[0], axes[1], summary.contest.num_byzantine, strict=True):
         _draw(above, summary, _figures(summary, byzantine, "auc"), "RdYlGn", (0.5, summary.clean.auc))
         above.set_title(f"AUC, f={byzantine} (without attack {summary.clean.auc:.3f})")
         _draw(below, summary, _figures(summary, byzantine, "backdoor"), "RdYlGn_r", (0.0, 1.0))
@@ -48,8 +48,8 @@ def _figures(summary: Summary, byzantine: int, name: str) -> NDArray[np.float64]
 
     return np.array(
         [
-            [figure(summary.cells.get((attack, defence, byzantine))) for attack in summary.attacks]
-            for defence in summary.defences
+            [figure(summary.cells.get((attack, defence, byzantine))) for attack in summary.contest.columns]
+            for defence in (row.name for row in summary.contest.rows)
         ]
     )
 
@@ -59,8 +59,8 @@ def _draw(
 ) -> None:
     """Draw one map with its figures in the cells."""
     axes.imshow(figures, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
-    axes.set_xticks(range(len(summary.attacks)), summary.attacks, rotation=40, ha="right")
-    axes.set_yticks(range(len(summary.defences)), summary.defences)
+    axes.set_xticks(range(len(summary.contest.columns)), summary.contest.columns, rotation=40, ha="right")
+    axes.set_yticks(range(len(summary.contest.rows)), [row.name for row in summary.contest.rows])
     for (row, column), value in np.ndenumerate(figures):
         text = "–" if np.isnan(value) else f"{value:.2f}"
         axes.text(column, row, text, ha="center", va="center", fontsize=7)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from almoner.redteam.poisoning.catalogue import NO_ATTACK
 from almoner.redteam.poisoning.defences import PlainSum
 from almoner.redteam.poisoning.duel import Duel, Score
+from almoner.redteam.poisoning.matrix import Contest
 
 AUC_TOLERANCE = 0.01
 """A defence holds while AUC is at most so far below that without attack and defence."""
@@ -49,29 +50,14 @@ class Summary:
     """A matrix.
 
     Args:
+        contest: what was fought.
         clean: the plain sum of honest updates: what everything is measured against.
-        cells: by (attack, defence, f).
-        refusals: why a defence promises nothing, by (defence, f).
+        cells: by (attack, defence, f); none where a defence promises nothing.
     """
 
+    contest: Contest
     clean: Cell
     cells: Mapping[Key, Cell]
-    refusals: Mapping[tuple[str, int], str]
-
-    @property
-    def attacks(self) -> tuple[str, ...]:
-        """The attacks in order, "none" first."""
-        return tuple(dict.fromkeys(attack for attack, _, _ in self.cells))
-
-    @property
-    def defences(self) -> tuple[str, ...]:
-        """The defences in order, those too that promise nothing."""
-        return tuple(dict.fromkeys((*(defence for _, defence, _ in self.cells), *(name for name, _ in self.refusals))))
-
-    @property
-    def num_byzantine(self) -> tuple[int, ...]:
-        """The f's in order."""
-        return tuple(dict.fromkeys(byzantine for _, _, byzantine in self.cells))
 
     def lost(self) -> tuple[Cell, ...]:
         """Return where a robust defence did not hold, in the matrix' order."""
@@ -91,30 +77,25 @@ class Summary:
         return min(met, key=lambda cell: cell.auc, default=None)
 
 
-def summarise(scores: Mapping[Duel, Score], refusals: Mapping[tuple[str, int], str]) -> Summary:
+def summarise(contest: Contest, scores: Mapping[Duel, Score]) -> Summary:
     """Return the means over seeds, each compared with the plain sum of honest updates.
 
     Args:
-        scores: of duels, among them the plain sum without attack.
-        refusals: see `Contest.refusals`.
+        contest: what was fought.
+        scores: of each of its duels.
     """
     grouped: dict[Key, list[Score]] = {}
     for duel, score in scores.items():
         grouped.setdefault((duel.attack, duel.defence.name, duel.num_byzantine), []).append(score)
-    clean = next(found for (attack, name, _), found in grouped.items() if (attack, name) == (NO_ATTACK, PlainSum().name))
-    base_auc, base_backdoor = _mean_auc(clean), _mean_backdoor(clean)
+    reference = (NO_ATTACK, PlainSum().name, contest.num_byzantine[0])
+    least_auc = _mean_auc(grouped[reference]) - AUC_TOLERANCE
+    most_backdoor = _mean_backdoor(grouped[reference]) + BACKDOOR_TOLERANCE
     cells = {}
     for key, found in grouped.items():
         auc, backdoor = _mean_auc(found), _mean_backdoor(found)
-        cells[key] = Cell(
-            *key,
-            auc,
-            min(score.auc for score in found),
-            backdoor,
-            keeps_auc=auc >= base_auc - AUC_TOLERANCE,
-            keeps_backdoor_shut=not backdoor > base_backdoor + BACKDOOR_TOLERANCE,
-        )
-    return Summary(cells[NO_ATTACK, PlainSum().name, min(key[2] for key in cells)], cells, refusals)
+        lowest = min(score.auc for score in found)
+        cells[key] = Cell(*key, auc, lowest, backdoor, auc >= least_auc, not backdoor > most_backdoor)
+    return Summary(contest, cells[reference], cells)
 
 
 def _mean_auc(scores: list[Score]) -> float:

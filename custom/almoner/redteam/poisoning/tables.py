@@ -17,11 +17,14 @@ _CSV_COLUMNS = ("num_byzantine", "defence", "attack", "seed", "auc", "backdoor")
 def render_summary(summary: Summary) -> list[str]:
     """Return the matrix in lines: one table of AUC for each f, success of the backdoor, and where a defence lost."""
     lines = [f"AUC without attack, plain sum: {summary.clean.auc:.3f}"]
-    for byzantine in summary.num_byzantine:
+    for byzantine in summary.contest.num_byzantine:
         lines += ["", f"AUC with {byzantine} lying, * more than {AUC_TOLERANCE:g} below; last: backdoor's success"]
         lines += _table(summary, byzantine)
     lines += ["", *_losses(summary)]
-    lines += [f"not run: {defence} with f={byzantine}: {why}" for (defence, byzantine), why in summary.refusals.items()]
+    lines += [
+        f"not run: {defence} with f={byzantine}: {why}"
+        for (defence, byzantine), why in summary.contest.refusals.items()
+    ]
     return lines
 
 
@@ -45,21 +48,23 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "cells": [_cell_json(cell) for cell in summary.cells.values()],
         "not_run": [
             {"defence": defence, "num_byzantine": byzantine, "reason": why}
-            for (defence, byzantine), why in summary.refusals.items()
+            for (defence, byzantine), why in summary.contest.refusals.items()
         ],
     }
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in asdict(cell).items()}
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in asdict(cell).items()
+    }
 
 
 def _table(summary: Summary, byzantine: int) -> list[str]:
     """Return one line a defence, one column an attack."""
-    headings = [NO_ATTACK if name == NO_ATTACK else ATTACKS[name].heading for name in summary.attacks]
+    headings = [NO_ATTACK if name == NO_ATTACK else ATTACKS[name].heading for name in summary.contest.columns]
     rows = [["", *headings, "backdoor"]]
-    for defence in summary.defences:
-        cells = [summary.cells.get((attack, defence, byzantine)) for attack in summary.attacks]
+    for defence in (row.name for row in summary.contest.rows):
+        cells = [summary.cells.get((attack, defence, byzantine)) for attack in summary.contest.columns]
         opened = summary.cells.get(("model_replacement", defence, byzantine))
         rows.append([defence, *map(_auc, cells), _backdoor(opened)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
