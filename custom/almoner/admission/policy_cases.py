@@ -173,6 +173,8 @@ def _view(case: PolicyCase, spec: JobSpec, policy: SitePolicy, made: Installatio
         history=History(tuple(jobs), joined=_joined(case, config)),
         approval=_paper(case, spec, made, now),
         commitments=dict.fromkeys(config.datasets, _COMMITMENT),
+        study_sites=made.declarations.consortium.sites_of_study(spec.study),
+        stored_groups={} if case.stored_groups is None else {spec.study: case.stored_groups},
     )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from almoner.admission.layout import robustness_lines
 from almoner.cli.app import console, new_group, print_json
 from almoner.cli.approvals import approve_command, deny_command
 from almoner.flare.exporting import export_job, job_sites
@@ -62,6 +63,8 @@ def plan_command(
         if decisions and spec.rounds:
             console.print(f"privacy.target_epsilon: {spec.privacy.target_epsilon:g}")
             console.print(f"noise multiplier {decisions[0].noise_multiplier:.3f}, {spec.num_steps} steps a site")
+        for line in robustness_lines(spec, len(decisions)):
+            console.print(line)
     if any(decision.verdict == "refused" for decision in decisions):
         raise typer.Exit(1)
 
