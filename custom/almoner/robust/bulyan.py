@@ -1,5 +1,6 @@
 """Bulyan: rows chosen by Krum again and again, then in each coordinate the mean of the values nearest to the median."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from almoner.robust.cloud import Cloud, Matrix, Rows
 from almoner.robust.distances import squared_distances
 from almoner.robust.krum import krum_scores
-from almoner.robust.network import reduce_columns, sorting_network
+from almoner.robust.network import reduce_columns
 from almoner.robust.rule import Combined, Rule
 
 
@@ -30,7 +31,7 @@ class Bulyan(Rule):
         distances = squared_distances(cloud)
         chosen = _choose(distances, num_byzantine)
         finish = partial(_mean_near_median, count=len(chosen) - 2 * num_byzantine)
-        vector = reduce_columns(cloud.taking(chosen), sorting_network(len(chosen)), finish)
+        vector = reduce_columns(cloud.taking(chosen), range(len(chosen)), finish)
         weights = np.zeros(cloud.num_rows)
         weights[chosen] = 1 / len(chosen)
         return Combined(vector, weights, krum_scores(distances, num_byzantine))
@@ -47,7 +48,7 @@ def _choose(distances: Matrix, num_byzantine: int) -> list[int]:
     return sorted(chosen)
 
 
-def _mean_near_median(rows: list[Rows], out: Rows, count: int) -> None:
+def _mean_near_median(rows: Sequence[Rows], out: Rows, count: int) -> None:
     """Write the mean of the `count` values nearest to the median: a window of the sorted column."""
     low, high = rows[(len(rows) - 1) // 2], rows[len(rows) // 2]
     median = (low + high) * np.float32(0.5)

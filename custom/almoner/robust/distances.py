@@ -51,8 +51,11 @@ def relative_error(cloud: Cloud) -> float:
 def _about(cloud: Cloud, members: npt.NDArray[np.intp], centre: int | None) -> tuple[Matrix, npt.NDArray[np.bool_]]:
     """Return distances of some rows from products about one of them, or about 0, and which of them are doubtful."""
     gram = np.zeros((len(members), len(members)))
+    buffer = np.empty((len(members), cloud.width(8)))
     for block in cloud.blocks(cloud.width(8)):
-        part = cloud.read(block)[members].astype(np.float64)
+        part = buffer[:, : block.stop - block.start]
+        rows = cloud.read(block)
+        np.copyto(part, rows if centre is None else rows[members])
         if centre is not None:
             part -= part[-1].copy()
         gram += part @ part.T

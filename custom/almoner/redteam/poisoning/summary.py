@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from almoner.redteam.poisoning.catalogue import NO_ATTACK
+from almoner.redteam.poisoning.catalogue import BACKDOORS, NO_ATTACK
 from almoner.redteam.poisoning.defences import PlainSum
 from almoner.redteam.poisoning.duel import Duel, Score
 from almoner.redteam.poisoning.matrix import Contest
@@ -13,7 +13,7 @@ AUC_TOLERANCE = 0.01
 """A defence holds while AUC is at most so far below that without attack and defence."""
 
 BACKDOOR_TOLERANCE = 0.1
-"""And while the backdoor lets pass at most so much more than the trigger does without attack and defence."""
+"""And while a backdoor lets pass at most so much more than the trigger does by itself, without attack and defence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Cell:
         lowest_auc: of any seed.
         backdoor: mean of `Score.backdoor`; NaN where a model refused nobody.
         keeps_auc: whether AUC stays within the tolerance.
-        keeps_backdoor_shut: whether the trigger lets pass no more than it may.
+        keeps_backdoor_shut: whether the trigger lets pass no more than it may; True where the attack plants none.
     """
 
     attack: str
@@ -94,7 +94,8 @@ def summarise(contest: Contest, scores: Mapping[Duel, Score]) -> Summary:
     for key, found in grouped.items():
         auc, backdoor = _mean_auc(found), _mean_backdoor(found)
         lowest = min(score.auc for score in found)
-        cells[key] = Cell(*key, auc, lowest, backdoor, auc >= least_auc, not backdoor > most_backdoor)
+        opened = key[0] in BACKDOORS and backdoor > most_backdoor
+        cells[key] = Cell(*key, auc, lowest, backdoor, auc >= least_auc, not opened)
     return Summary(contest, cells[reference], cells)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from almoner.redteam.poisoning.catalogue import ATTACKS, NO_ATTACK
+from almoner.redteam.poisoning.catalogue import ATTACKS, BACKDOORS, NO_ATTACK
 from almoner.redteam.poisoning.duel import Duel, Score
 from almoner.redteam.poisoning.summary import AUC_TOLERANCE, BACKDOOR_TOLERANCE, Cell, Summary
 
@@ -62,11 +62,12 @@ def _cell_json(cell: Cell) -> dict[str, Any]:
 def _table(summary: Summary, byzantine: int) -> list[str]:
     """Return one line a defence, one column an attack."""
     headings = [NO_ATTACK if name == NO_ATTACK else ATTACKS[name].heading for name in summary.contest.columns]
-    rows = [["", *headings, "backdoor"]]
+    planted = [name for name in summary.contest.columns if name in BACKDOORS]
+    rows = [["", *headings, *(f"backdoor of {ATTACKS[name].heading}" for name in planted)]]
     for defence in (row.name for row in summary.contest.rows):
         cells = [summary.cells.get((attack, defence, byzantine)) for attack in summary.contest.columns]
-        opened = summary.cells.get(("model_replacement", defence, byzantine))
-        rows.append([defence, *map(_auc, cells), _backdoor(opened)])
+        backdoors = [summary.cells.get((attack, defence, byzantine)) for attack in planted]
+        rows.append([defence, *map(_auc, cells), *map(_backdoor, backdoors)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
 
