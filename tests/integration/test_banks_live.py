@@ -189,6 +189,7 @@ def test_the_job_goes_on_when_a_member_of_the_largest_group_is_killed(
     assert result.model is not None
 
 
+@pytest.mark.threat("T-43")
 def test_a_bank_with_other_stored_groups_refuses_the_job(
     consortium: ProvisionedConsortium,
     results: dict[str, JobResult],
