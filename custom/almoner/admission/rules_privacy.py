@@ -90,6 +90,8 @@ def parties(asked: Question) -> Verdict:
     colluding = spec.num_colluding_sites
     if not colluding:
         return Verdict("unset", "the server sees every update")
+    if spec.grouping:
+        return Verdict("unset", "each group has a threshold of its own")
     try:
         threshold = Parties(sites, colluding).threshold
     except ProtocolError as error:

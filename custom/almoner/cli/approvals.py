@@ -13,7 +13,7 @@ from almoner.flare.approval_files import AskedJob, Officer, recorded_job, write_
 from almoner.flare.exporting import job_sites
 from almoner.flare.site_files import SiteFiles, load_kit
 from almoner.flare.site_view import installed_workloads
-from almoner.schema.declarations import load_declarations
+from almoner.schema.declarations import declarations_of_study
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
 
@@ -75,7 +75,8 @@ def _asked_job(job: str, site: SiteFiles, root: Path, submitter: str | None) -> 
         raise PolicyViolation(f"{job}: a JobSpec does not say whose job it will be → give --submitter")
     spec = load_document(Path(job), JobSpec)
     known = installed_workloads().get(spec.workload)
-    return AskedJob(spec, job_sites(spec, load_declarations(root)), submitter, known.digest if known else "")
+    sites = job_sites(spec, declarations_of_study(root, spec.study))
+    return AskedJob(spec, sites, submitter, known.digest if known else "")
 
 
 def _show(asked: AskedJob, verb: str, yes: bool) -> None:
@@ -92,12 +93,16 @@ def _show(asked: AskedJob, verb: str, yes: bool) -> None:
 
 def _sign(site: SiteFiles, asked: AskedJob, key: Path, cert: Path, days: int, approve: bool) -> None:
     """Sign, record and print what the officer says."""
-    said = write_approval(site, asked, approve, Officer(_read(key), _read(cert)), days).approval
+    said = write_approval(site, asked, approve, Officer(read_file(key), read_file(cert)), days).approval
     console.print(f"{said.verdict} at {said.site} by {said.officer}: digest {said.job_digest}")
 
 
-def _read(path: Path) -> bytes:
-    """Read a key or a certificate."""
+def read_file(path: Path) -> bytes:
+    """Read a key or a certificate of the officer's kit.
+
+    Raises:
+        DocumentError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from almoner.admission.layout import robustness_lines
 from almoner.cli.app import console, new_group, print_json
 from almoner.cli.approvals import approve_command, deny_command
 from almoner.flare.exporting import export_job, job_sites
@@ -13,7 +14,7 @@ from almoner.flare.job_result import read_result
 from almoner.flare.planning import plan_job
 from almoner.flare.session import JobReport, open_session
 from almoner.privacy.plan import epsilon_of_noise
-from almoner.schema.declarations import load_declarations
+from almoner.schema.declarations import declarations_of_study
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
 
@@ -53,7 +54,7 @@ def plan_command(
     if noise is not None:
         privacy = spec.privacy.model_copy(update={"target_epsilon": epsilon_of_noise(spec, noise)})
         spec = spec.model_copy(update={"privacy": privacy})
-    decisions = plan_job(spec, load_declarations(root), consortium, user)
+    decisions = plan_job(spec, declarations_of_study(root, spec.study), consortium, user)
     if as_json:
         print_json([decision.model_dump(mode="json") for decision in decisions])
     else:
@@ -62,6 +63,8 @@ def plan_command(
         if decisions and spec.rounds:
             console.print(f"privacy.target_epsilon: {spec.privacy.target_epsilon:g}")
             console.print(f"noise multiplier {decisions[0].noise_multiplier:.3f}, {spec.num_steps} steps a site")
+        for line in robustness_lines(spec, len(decisions)):
+            console.print(line)
     if any(decision.verdict == "refused" for decision in decisions):
         raise typer.Exit(1)
 
@@ -76,7 +79,8 @@ def export_command(
 
     Example: almoner job export jobs/heart_disease.yaml
     """
-    folder = export_job(load_document(spec_path, JobSpec), load_declarations(root), out)
+    spec = load_document(spec_path, JobSpec)
+    folder = export_job(spec, declarations_of_study(root, spec.study), out)
     console.print(str(folder))
 
 
@@ -91,7 +95,8 @@ def submit_command(
 
     Example: almoner job submit jobs/heart_disease.yaml --kit build/trial/users/lead@cleveland.example
     """
-    spec, declarations = load_document(spec_path, JobSpec), load_declarations(root)
+    spec = load_document(spec_path, JobSpec)
+    declarations = declarations_of_study(root, spec.study)
     job_sites(spec, declarations)
     with tempfile.TemporaryDirectory(prefix="almoner-job-") as folder, open_session(kit, spec.study) as session:
         job_id = session.submit(export_job(spec, declarations, Path(folder)))

@@ -41,7 +41,7 @@ OPTIONAL = {
     PurposeGrant: {"purpose", "until"},
     Limits: {"max_steps"},
     Allow: {"datasets", "purposes", "workload_digests", "initial_weights", "releases", "windows"},
-    Require: {"min_nominal_records", "min_colluding_sites", "trust_models", "manual_approval"},
+    Require: {"min_nominal_records", "min_colluding_sites", "min_byzantine_sites", "trust_models", "manual_approval"},
     ConsortiumPolicy: {"quotas"},
     SitePolicy: {"quotas"},
     DatasetConfig: {"unit_column"},
