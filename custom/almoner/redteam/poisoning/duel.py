@@ -11,7 +11,7 @@ from almoner.redteam.poisoning.attack import Attack, Colluders, RoundView, Rows,
 from almoner.redteam.poisoning.backdoor import Trigger, backdoor_success
 from almoner.redteam.poisoning.catalogue import NO_ATTACK, HomeTraining, make_attack
 from almoner.redteam.poisoning.defences import Defence, Integers, RoundTerms
-from almoner.redteam.poisoning.home import home_training
+from almoner.redteam.poisoning.home import home_training, one_pass
 from almoner.robust.rows import mean_rows
 from almoner.training.grid import UpdateGrid
 from almoner.training.noise import UnsafeSeededRandom
@@ -27,7 +27,6 @@ from almoner.workloads.baselines import (
 )
 from almoner.workloads.metrics import auc, outputs_at
 
-_MICRO_BATCH_SIZE = 2048
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def run_duel(arena: Arena, duel: Duel) -> Score:
         noise_multiplier=arena.noise_multiplier,
         rng=UnsafeSeededRandom(duel.seed),
         combine=_Exchange(arena, duel, liars, attack),
-        micro_batch_size=_MICRO_BATCH_SIZE,
+        micro_batch_size=one_pass(max(arena.sizes), arena.plan.sampling_prob),
     )
     return _score(arena, weights)
 
