@@ -5,6 +5,7 @@ Transitions (a task that is not listed for a state raises `ProtocolError`):
     NEW       --setup-->               MET        nothing of the data is touched before READY
     MET       --heads-->               PROVEN     the own ledger contains every head of its own that others hold
     PROVEN    --cosign-->              AGREEING   the others' heads are kept; READY where the job needs no keys
+    AGREEING  --draw-...-->            AGREEING   where sites form groups: drawn, or as they were drawn before
     AGREEING  --keys, confirm, agree-> AGREEING   the protection keeps their order
     AGREEING  --conclude-->            READY      all sites hold the same keys; again until round 1, likewise
     READY     --train r-->             READY      r is exactly the next round; first the total of the last one is
@@ -76,6 +77,8 @@ class SiteJob:
             match header.kind:
                 case "setup" | "heads" | "cosign":
                     return self._set_up(header, body)
+                case "draw-commit" | "draw-reveal" | "draw-settle" as task:
+                    return self._answer_protection(task, header, body)
                 case "keys" | "confirm" | "agree" | "conclude" | "acknowledge" | "reveal" as task:
                     return self._answer_protection(task, header, body)
             if self._state not in (State.READY, State.RELEASED):
@@ -100,7 +103,7 @@ class SiteJob:
                 self._state = State.PROVEN
             case "cosign", State.PROVEN:
                 answer = Sealed(ReplyKind.COSIGNATURE, 0, "", self._heads.cosign(header.contributors, body))
-                needs_keys = self._spec.aggregation.kind != "plain" and self._spec.rounds > 0
+                needs_keys = self._spec.aggregation.kind not in ("plain", "robust") and self._spec.rounds > 0
                 self._state = State.AGREEING if needs_keys else State.READY
             case _:
                 raise ProtocolError(f"task {header.kind} in state {self._state.name}")
@@ -133,15 +136,15 @@ class SiteJob:
             return None
         if header.kind == "train":
             protection = self._context.protection
-            start = len(body) - protection.announcement_bytes(len(header.ring))
+            start = len(body) - protection.announcement_bytes(header.ring)
             protection.begin(header.round, header.ring, body[max(start, 0) :])
         return last
 
     def _split(self, header: TaskHeader, body: bytes) -> tuple[bytes, bytes]:
         """Return the total that is due, or nothing, and the announcement of a round."""
         due, protection = self._model.rounds < self._rounds_begun, self._context.protection
-        size = protection.total_bytes if due else 0
-        announced = protection.announcement_bytes(len(header.ring)) if header.kind == "train" else 0
+        size = protection.total_bytes(header.contributors) if due else 0
+        announced = protection.announcement_bytes(header.ring) if header.kind == "train" else 0
         if len(body) != size + announced or (header.ring and header.kind != "train"):
             raise ProtocolError(f"task {header.kind}: {len(body)} bytes, not what is due")
         if header.contributors and not due:

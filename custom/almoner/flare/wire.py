@@ -7,8 +7,9 @@ reply but its body can depend on data.
 Replies: SETUP (the site's signed consent, and the ledger heads that it holds of others), HEAD (its own signed
 ledger head), COSIGNATURE (over the heads of all), UPDATE (the protected update of a round), RELEASE (the noised
 accuracy histogram), MODEL (the final weights), REFUSAL (always empty: the one answer to every failure). What the
-protection itself says touches no data: KEYS, CONFIRMATION, AGREEMENT and CONCLUSION at its set-up, ACKNOWLEDGEMENT
-and SHARES (of masks) in a round.
+protection itself says touches no data: DRAW_COMMITMENTS, DRAW_DISCLOSURES and DRAW_RESULT (a hash of the study's
+groups) where sites form groups, KEYS, CONFIRMATION, AGREEMENT and CONCLUSION at its set-up, ACKNOWLEDGEMENT and SHARES
+(of masks) in a round.
 """
 
 import json
@@ -34,6 +35,9 @@ TaskKind = Literal[
     "setup",
     "heads",
     "cosign",
+    "draw-commit",
+    "draw-reveal",
+    "draw-settle",
     "keys",
     "confirm",
     "agree",
@@ -63,9 +67,15 @@ class ReplyKind(IntEnum):
     CONCLUSION = 10
     ACKNOWLEDGEMENT = 11
     SHARES = 12
+    DRAW_COMMITMENTS = 13
+    DRAW_DISCLOSURES = 14
+    DRAW_RESULT = 15
 
 
 REPLY_TO: dict[Task, ReplyKind] = {
+    "draw-commit": ReplyKind.DRAW_COMMITMENTS,
+    "draw-reveal": ReplyKind.DRAW_DISCLOSURES,
+    "draw-settle": ReplyKind.DRAW_RESULT,
     "keys": ReplyKind.KEYS,
     "confirm": ReplyKind.CONFIRMATION,
     "agree": ReplyKind.AGREEMENT,

@@ -24,6 +24,7 @@ WITH_JSON = {
     ("policy", "workloads"),
     ("redteam", "poison"),
     ("site", "approve-roster"),
+    ("site", "groups"),
     ("site", "join"),
     ("site", "request-certificate"),
     ("status",),
