@@ -6,6 +6,8 @@ what it returns is replaced by what the attack makes of it, on the job's grid wi
 who the others are, and nothing else of them: what an attack wants to know of the honest updates it takes from the
 site's own last rounds, so an attack that needs to see all is weaker here than in `almoner redteam poison`.
 
+A job whose name ends in "-clean" is left alone, so that one federation runs both.
+
 It also installs the test-only workload `bank_credit_poisoned`: bank_credit on exchanged labels, for a job that would
 make every site lie. The checkout's policies refuse it (tests/attack/test_poisoned_workload_refused.py).
 """
@@ -105,7 +107,8 @@ def wrap_local_work(module, sites=SITES, attack=ATTACK):
 
     def poisoned_data(self):
         data = open_data(self)
-        if self._context.site.policy.site in sites and not hasattr(self, "liar"):
+        is_clean = self._context.envelope.spec.name.endswith("-clean")
+        if self._context.site.policy.site in sites and not is_clean and not hasattr(self, "liar"):
             self.liar = Liar(self._context, sites, attack, data)
             self._data = data = replace(data, train=self.liar.attack.poison(data.train))
         return data
