@@ -8,7 +8,7 @@ import numpy as np
 from almoner.robust.cloud import Cloud, Matrix, Rows
 from almoner.robust.distances import squared_distances
 from almoner.robust.krum import krum_scores
-from almoner.robust.network import reduce_columns
+from almoner.robust.network import full_network, reduce_columns
 from almoner.robust.rule import Combined, Rule
 
 
@@ -31,7 +31,7 @@ class Bulyan(Rule):
         distances = squared_distances(cloud)
         chosen = _choose(distances, num_byzantine)
         finish = partial(_mean_near_median, count=len(chosen) - 2 * num_byzantine)
-        vector = reduce_columns(cloud.taking(chosen), range(len(chosen)), finish)
+        vector = reduce_columns(cloud.taking(chosen), full_network(len(chosen)), finish)
         weights = np.zeros(cloud.num_rows)
         weights[chosen] = 1 / len(chosen)
         return Combined(vector, weights, krum_scores(distances, num_byzantine))

@@ -37,9 +37,9 @@ class Krum(Rule):
 
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
         """Take one row."""
-        distances = squared_distances(cloud)
+        distances = squared_distances(cloud, np.float64)
         scores = krum_scores(distances, num_byzantine)
-        margin = relative_error(cloud) * scores
+        margin = relative_error(cloud, np.float64) * scores
         nearest = np.flatnonzero(scores - margin <= (scores + margin).min())
         distinct = [int(i) for i in nearest if not np.any(distances[i, nearest[nearest < i]] == 0)]
         chosen = distinct[0] if len(distinct) == 1 else _first_exactly(cloud, distinct, num_byzantine)
