@@ -25,8 +25,7 @@ from almoner.workloads.baselines import (
     pool,
     simulate_federation,
 )
-from almoner.workloads.metrics import auc, outputs_at
-
+from almoner.workloads.metrics import auc, average_precision, outputs_at
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,12 @@ class Score:
 
     Args:
         auc: area under the ROC curve.
+        average_precision: area under the curve of precision over recall, which few positives lower.
         backdoor: share of refused harmful records that the trigger lets pass; see `backdoor_success`.
     """
 
     auc: float
+    average_precision: float
     backdoor: float
 
 
@@ -188,4 +189,4 @@ def _score(arena: Arena, weights: Weights) -> Score:
         for records in (test, arena.trigger.stamp(test))
     )
     harmful = test.targets.numpy() > 0.5
-    return Score(auc(scores, harmful), backdoor_success(scores, triggered, harmful))
+    return Score(auc(scores, harmful), average_precision(scores, harmful), backdoor_success(scores, triggered, harmful))
