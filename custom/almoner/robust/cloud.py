@@ -67,12 +67,14 @@ class Cloud:
         Returns:
             float32[d], an array of its own.
         """
-        weights = self.shares(coefficients).astype(np.float32)
+        weights: Rows = self.shares(coefficients).astype(np.float32)
         used = np.flatnonzero(weights)
         if len(used) == 1:  # one row: a product an entry, the same on every machine
-            return self.received[used[0] if self.places is None else self.places[used[0]]] * weights[used[0]]
+            place = used[0] if self.places is None else self.places[used[0]]
+            row: Rows = np.multiply(self.received[place], weights[used[0]])
+            return row
         if self.places is None:
-            return weights @ self.received
+            return np.asarray(weights @ self.received)
         parts = [weights @ self.received[self.places, block] for block in self.blocks(self.width(4))]
         return np.concatenate(parts)
 

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from almoner.robust.cloud import Cloud, Rows
-from almoner.robust.network import reduce_columns
+from almoner.robust.network import reduce_columns, trimming_network
 from almoner.robust.rule import Combined, Rule
 
 
@@ -23,7 +23,8 @@ class Median(Rule):
 
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
         """Sort each column as far as its middle."""
-        vector = reduce_columns(cloud, _middle_and_ends(cloud.num_rows, (cloud.num_rows - 1) // 2), _mean_of_two)
+        network = trimming_network(cloud.num_rows, (cloud.num_rows - 1) // 2)
+        vector = reduce_columns(cloud, network, _mean_of_two)
         return Combined(vector, np.full(cloud.num_rows, 1 / cloud.num_rows))
 
 
@@ -40,14 +41,9 @@ class TrimmedMean(Rule):
 
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
         """Part the middle of each column from its ends, and average it."""
-        groups = _middle_and_ends(cloud.num_rows, num_byzantine)
-        vector = reduce_columns(cloud, groups, partial(_mean_of_middle, cut=num_byzantine))
+        network = trimming_network(cloud.num_rows, num_byzantine)
+        vector = reduce_columns(cloud, network, partial(_mean_of_middle, cut=num_byzantine))
         return Combined(vector, np.full(cloud.num_rows, 1 / cloud.num_rows))
-
-
-def _middle_and_ends(num_rows: int, cut: int) -> tuple[int, ...]:
-    """Return groups for a sorting network that cuts so many values at either end."""
-    return (0,) * cut + (1,) * (num_rows - 2 * cut) + (0,) * cut
 
 
 def _mean_of_two(rows: Sequence[Rows], out: Rows) -> None:
