@@ -200,7 +200,7 @@ class Require(Model):
 
 
 class ConsortiumPolicy(Document):
-    """`policies/consortium.yaml`: the floor below which no site's policy may fall."""
+    """`policies/consortium.yaml`, or one in `policies/<name>/`: the floor below which no site's policy may fall."""
 
     consortium: Name
     accounts: AccountFloor
@@ -212,7 +212,7 @@ class ConsortiumPolicy(Document):
 
 
 class SitePolicy(Document):
-    """`policies/<site>.yaml`: what one site allows."""
+    """`policies/<site>.yaml`, or one in `policies/<name>/`: what one site allows."""
 
     site: Name
     extends: Literal["consortium"]
