@@ -87,9 +87,10 @@ def test_data_that_is_not_registered_public_is_refused_unread(poison: Poison, ro
     [
         (("--attack", "rumour"), "attack 'rumour': unknown → one of model_replacement, "),
         (("--defence", "hope"), "defence 'hope': unknown → one of plain_sum, krum, "),
+        (("--num-byzantine", "2"), "num_byzantine 2: with 4 sites no rule bears it"),
     ],
 )
-def test_unknown_names_are_one_line(poison: Poison, arguments: tuple[str, ...], line: str) -> None:
+def test_what_makes_no_sense_is_one_line(poison: Poison, arguments: tuple[str, ...], line: str) -> None:
     outcome = poison(*arguments)
     assert outcome.code == 2
     assert outcome.err.startswith(f"error: {line}")

@@ -22,6 +22,23 @@ RUINOUS = ("sign_flip", "gaussian", "inner_product", "adaptive")
 """Attacks that cost the plain sum more than the tolerance here."""
 
 
+SMALL_MATRIX = {
+    "none": (0.903, 0.903, 0.903),
+    "model_replacement": (0.865, 0.901, 0.902),
+    "sign_flip": (0.121, 0.900, 0.902),
+    "gaussian": (0.859, 0.902, 0.902),
+    "label_flip": (0.898, 0.901, 0.902),
+    "little_is_enough": (0.902, 0.902, 0.902),
+    "inner_product": (0.099, 0.902, 0.902),
+    "inner_product_small": (0.902, 0.902, 0.902),
+    "min_max": (0.902, 0.902, 0.902),
+    "min_sum": (0.902, 0.902, 0.902),
+    "mimic": (0.901, 0.900, 0.901),
+    "adaptive": (0.221, 0.902, 0.902),
+}
+"""AUC under the plain sum, the median, and the trimmed mean after mixing; f=2, seed 0."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
@@ -82,6 +99,13 @@ def test_model_replacement_opens_a_backdoor_in_the_plain_sum_and_not_through_mix
     assert median in summary.lost()
     assert mixed.keeps_backdoor_shut
     assert mixed.backdoor < 0.1
+
+
+def test_the_small_matrix_is_as_it_was(summary: Summary) -> None:
+    assert summary.contest.columns == tuple(SMALL_MATRIX)
+    for attack, expected in SMALL_MATRIX.items():
+        found = [summary.cells[attack, row.name, 2].auc for row in summary.contest.rows]
+        assert found == pytest.approx(expected, abs=0.005), attack
 
 
 def test_equal_arguments_give_equal_scores_and_other_seeds_others(arena: Arena, scores: dict[Duel, Score]) -> None:

@@ -161,7 +161,6 @@ DEFENCES: tuple[Defence, ...] = (
     RobustRule("geometric_median"),
     RobustRule("centered_clipping"),
     RobustRule("norm_clipped_mean"),
-    RobustRule("krum", ("nearest_neighbour_mixing",)),
     RobustRule("median", ("nearest_neighbour_mixing",)),
     RobustRule("trimmed_mean", ("nearest_neighbour_mixing",)),
     RobustRule("median", ("bucketing",)),

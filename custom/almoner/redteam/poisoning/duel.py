@@ -11,7 +11,7 @@ from almoner.redteam.poisoning.attack import Attack, Colluders, RoundView, Rows,
 from almoner.redteam.poisoning.backdoor import Trigger, backdoor_success
 from almoner.redteam.poisoning.catalogue import NO_ATTACK, HomeTraining, make_attack
 from almoner.redteam.poisoning.defences import Defence, Integers, RoundTerms
-from almoner.redteam.poisoning.home import home_training
+from almoner.redteam.poisoning.home import home_training, one_pass
 from almoner.robust.rows import mean_rows
 from almoner.training.grid import UpdateGrid
 from almoner.training.noise import UnsafeSeededRandom
@@ -25,9 +25,7 @@ from almoner.workloads.baselines import (
     pool,
     simulate_federation,
 )
-from almoner.workloads.metrics import auc, outputs_at
-
-_MICRO_BATCH_SIZE = 2048
+from almoner.workloads.metrics import auc, average_precision, outputs_at
 
 
 @dataclass(frozen=True)
@@ -94,10 +92,12 @@ class Score:
 
     Args:
         auc: area under the ROC curve.
+        average_precision: area under the curve of precision over recall, which few positives lower.
         backdoor: share of refused harmful records that the trigger lets pass; see `backdoor_success`.
     """
 
     auc: float
+    average_precision: float
     backdoor: float
 
 
@@ -119,7 +119,7 @@ def run_duel(arena: Arena, duel: Duel) -> Score:
         noise_multiplier=arena.noise_multiplier,
         rng=UnsafeSeededRandom(duel.seed),
         combine=_Exchange(arena, duel, liars, attack),
-        micro_batch_size=_MICRO_BATCH_SIZE,
+        micro_batch_size=one_pass(max(arena.sizes), arena.plan.sampling_prob),
     )
     return _score(arena, weights)
 
@@ -189,4 +189,4 @@ def _score(arena: Arena, weights: Weights) -> Score:
         for records in (test, arena.trigger.stamp(test))
     )
     harmful = test.targets.numpy() > 0.5
-    return Score(auc(scores, harmful), backdoor_success(scores, triggered, harmful))
+    return Score(auc(scores, harmful), average_precision(scores, harmful), backdoor_success(scores, triggered, harmful))

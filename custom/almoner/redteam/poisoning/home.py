@@ -8,14 +8,20 @@ from almoner.redteam.poisoning.catalogue import HomeTraining
 from almoner.training.dp_sgd import UnsafeNoiselessTrainer
 from almoner.training.grid import apply_update
 from almoner.training.noise import RandomSource
+from almoner.training.sampling import sample_bound
 from almoner.workloads.base import Workload
 from almoner.workloads.baselines import PublicSite, TrainingPlan, federation_grid, round_parameters
 
 HOME_STEPS = 10
 """Steps a round."""
 
-_MICRO_BATCH_SIZE = 2048
+_LARGEST_PASS = 4096
 _FINE_LIMIT = 2**40
+
+
+def one_pass(nominal_records: float, sampling_prob: float) -> int:
+    """Return the micro-batch that takes a sample in one pass: the fastest where models are small."""
+    return min(_LARGEST_PASS, sample_bound(int(nominal_records), sampling_prob))
 
 
 def home_training(
@@ -35,7 +41,7 @@ def home_training(
     steps = replace(plan, local_steps=HOME_STEPS)
     grid = federation_grid(workload, {"home": replace(own, config=config)}, steps, 0.0, limit=_FINE_LIMIT)
     parameters = round_parameters(config, steps, grid, rng)
-    parameters["micro_batch_size"] = _MICRO_BATCH_SIZE
+    parameters["micro_batch_size"] = one_pass(units, plan.sampling_prob)
     trainer = UnsafeNoiselessTrainer(workload.build_model(), workload.loss, records, **parameters)
 
     def train(weights: Vector) -> Vector:

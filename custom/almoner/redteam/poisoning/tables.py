@@ -11,7 +11,7 @@ from almoner.redteam.poisoning.catalogue import ATTACKS, BACKDOORS, NO_ATTACK
 from almoner.redteam.poisoning.duel import Duel, Score
 from almoner.redteam.poisoning.summary import AUC_TOLERANCE, BACKDOOR_TOLERANCE, Cell, Summary
 
-_CSV_COLUMNS = ("num_byzantine", "defence", "attack", "seed", "auc", "backdoor")
+_CSV_COLUMNS = ("num_byzantine", "defence", "attack", "seed", "auc", "average_precision", "backdoor")
 
 
 def render_summary(summary: Summary) -> list[str]:
@@ -34,7 +34,7 @@ def render_csv(scores: Mapping[Duel, Score]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CSV_COLUMNS)
     for duel, score in scores.items():
-        figures = (f"{score.auc:.6f}", f"{score.backdoor:.6f}")
+        figures = (f"{score.auc:.6f}", f"{score.average_precision:.6f}", f"{score.backdoor:.6f}")
         writer.writerow((duel.num_byzantine, duel.defence.name, duel.attack, duel.seed, *figures))
     return text.getvalue()
 
