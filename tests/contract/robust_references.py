@@ -28,8 +28,8 @@ def bulyan(rows: Points, f: int) -> Points:
     square, left, chosen = distances(rows), list(range(len(rows))), []
     for _ in range(len(rows) - 2 * f):
         among = square[np.ix_(left, left)]
-        ties = list(zip(scores(among, f), among.sum(axis=1), range(len(left)), strict=True))
-        chosen.append(left.pop(min(ties)[2]))
+        ranks = [(score, *sorted(row)) for score, row in zip(scores(among, f), among.tolist(), strict=True)]
+        chosen.append(left.pop(ranks.index(min(ranks))))
     kept = rows[chosen]
     middle = np.median(kept, axis=0)
     nearest = np.argsort(np.abs(kept - middle), axis=0, kind="stable")[: len(chosen) - 2 * f]

@@ -3,6 +3,7 @@
 Each class states the bound that its rule keeps when f rows may be anything; Δ is the honest rows' diameter.
 """
 
+import hashlib
 import json
 import math
 
@@ -137,6 +138,7 @@ class RuleContract:
         with pytest.raises(PolicyViolation, match=rf"{self.kind}.*needs {least} rows.*f={f}.*there are {least - 1}"):
             self.aggregate(normal(least - 1, 3), f)
 
+    @pytest.mark.threat("T-44")
     @pytest.mark.parametrize("value", INSANE)
     def test_drops_rows_that_are_not_finite_and_counts_them_against_f(self, value):
         f = 2
@@ -151,13 +153,16 @@ class RuleContract:
         assert result.report.rows[1].reason == "not finite or too large"
         assert (result.report.rows[1].kept, result.report.rows[1].weight) == (False, 0.0)
 
+    @pytest.mark.threat("T-44")
     def test_refuses_more_rows_that_are_not_finite_than_f(self):
         rows = normal(self.least(1) + 3, 5)
         rows[[0, 2]] = math.nan
         with pytest.raises(ProtocolError, match=f"2 of {len(rows)} rows are not finite"):
             self.aggregate(rows, 1)
 
+    @pytest.mark.threat("T-45")
     def test_sizes_count_in_no_rule_that_does_not_average(self):
+        """A sender can claim none: there is a row, and the size that its site has declared in public."""
         rows = normal(self.least(1) + 3, 50)
         sizes = np.array([1e9] + [1.0] * (len(rows) - 1))
         plain, weighed = self.aggregate(rows, 1), self.aggregate(rows, 1, sizes)
@@ -393,9 +398,25 @@ class TestClippedKrum(RuleContract):
         assert np.linalg.norm(clipped - result, axis=1).min() <= reach + 1e-6 * CLIP
 
 
+@pytest.mark.threat("T-44")
+@pytest.mark.parametrize("kind", ["krum", "median", "geometric_median"])
+def test_one_nan_spoils_the_textbook_rule_and_not_this_one(kind):
+    rows = normal(7, 60)
+    rows[2, 7] = math.nan
+    assert np.isnan(getattr(reference, kind)(rows.astype(np.float64), 1)).any()
+    assert np.isfinite(make_rule(kind, 1).aggregate(rows, np.ones(7)).vector).all()
+
+
+@pytest.mark.threat("T-44")
+@pytest.mark.parametrize("kind", ["median", "geometric_median"])
+def test_one_nan_spoils_this_rule_without_its_control(kind, monkeypatch):
+    rows = normal(7, 60)
+    rows[2, 7] = math.nan
+    monkeypatch.setattr("almoner.robust.admit.is_sane", lambda row: True)
+    assert np.isnan(make_rule(kind, 1).aggregate(rows, np.ones(7)).vector).any()
+
+
 def make_buckets(rows: np.ndarray) -> np.ndarray:
     """Buckets of two as the seed `round 1` draws them."""
-    import hashlib
-
     order = sorted(range(len(rows)), key=lambda row: hashlib.sha256(b"round 1" + row.to_bytes(4)).digest())
     return np.array([rows[order[start : start + 2]].mean(axis=0) for start in range(0, len(rows), 2)])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from almoner.cli.main import main
 from almoner.data.prepare import prepare_sites
@@ -26,6 +27,7 @@ from almoner.flare.site_files import LEDGER, load_kit
 from almoner.privacy.ledger import Ledger
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
+from almoner.training.units import UnitRecords
 from almoner.workloads.metrics import auc, outputs_at
 from almoner.workloads.registry import workload
 
@@ -107,28 +109,35 @@ def results(
     return found
 
 
-def pooled_auc(consortium: ProvisionedConsortium, weights: list[float]) -> float:
-    task = workload("bank_credit")
-    sites = consortium.declarations.consortium.sites
-    tests = [task.load(consortium.site_folder(site) / CREDIT.site_file).test for site in sites]
-    scores = np.concatenate([outputs_at(task, np.array(weights), test).numpy() for test in tests])
-    return auc(scores, np.concatenate([test.targets.numpy() for test in tests]) > 0)
+def pooled_auc(consortium: ProvisionedConsortium, models: dict[str, list[float]]) -> dict[str, float]:
+    """Return each model's AUC on the test records of all banks."""
+    torch.set_num_threads(1)
+    task, sites = workload("bank_credit"), consortium.declarations.consortium.sites
+    parts = [task.load(consortium.site_folder(site) / CREDIT.site_file).test for site in sites]
+    test = UnitRecords(
+        torch.cat([part.features for part in parts]),
+        torch.cat([part.targets for part in parts]),
+        np.arange(sum(len(part.targets) for part in parts)),
+    )
+    positive = test.targets.numpy() > 0
+    return {name: auc(outputs_at(task, np.array(model), test).numpy(), positive) for name, model in models.items()}
 
 
 @pytest.mark.threat("T-40")
 def test_one_bank_ruins_the_plain_job_and_neither_robust_one(
     consortium: ProvisionedConsortium, results: dict[str, JobResult]
 ) -> None:
-    """A clean job comes to an AUC of about 0.84 after 8 rounds.
+    """Of three runs: clean 0.845, plain 0.53-0.58, robust 0.842, grouped 0.823-0.831; noise moves each by a few 0.001.
 
-    The median of three groups costs more than the rules over ten sites: with one group bad, it is the smaller or the
-    larger of two noisy means in every entry.
+    The median of three groups costs more than a rule over ten sites: with one group bad, each entry is the smaller or
+    the larger of two noisy means.
     """
-    found = {name: pooled_auc(consortium, result.model or []) for name, result in results.items()}
+    found = pooled_auc(consortium, {name: result.model or [] for name, result in results.items()})
+    print(found)
     assert found["clean"] > 0.8, found
     assert found["plain"] < found["clean"] - 0.1, found
-    assert found["robust"] > found["clean"] - 0.02, found
-    assert found["grouped"] > found["clean"] - 0.05, found
+    assert found["robust"] > found["clean"] - 0.015, found
+    assert found["grouped"] > found["clean"] - 0.04, found
 
 
 def test_reports_say_what_became_of_the_liar(consortium: ProvisionedConsortium, results: dict[str, JobResult]) -> None:
@@ -141,10 +150,8 @@ def test_reports_say_what_became_of_the_liar(consortium: ProvisionedConsortium, 
         assert weights[LIAR] == min(weights.values())
     for record in results["grouped"].rounds:
         assert record.report is not None
-        [clipped] = [
-            group for group, is_cut in zip(record.report["sites"], record.report["clipped"], strict=True) if is_cut
-        ]
-        assert LIAR in clipped
+        assert sorted(site for group in record.report["sites"] for site in group) == list(sites)
+        assert len(record.report["clipped"]) == len(record.report["rows"]) == 3
 
 
 @pytest.mark.threat("T-43")
@@ -158,7 +165,7 @@ def test_all_banks_store_the_same_groups(consortium: ProvisionedConsortium, resu
     assert results["grouped"].rounds[0].report["sites"] == [list(group) for group in groups]
     for site in sites:
         with Ledger.open(consortium.site_folder(site) / LEDGER) as ledger:
-            assert [entry.kind for entry in ledger.entries()].count("groups") == 1
+            assert [entry.kind for entry in ledger.entries()].count("groups") == 2
 
 
 def test_the_job_goes_on_when_a_member_of_the_largest_group_is_killed(
@@ -179,7 +186,7 @@ def test_the_job_goes_on_when_a_member_of_the_largest_group_is_killed(
             killed.append(victim)
             federation.kill(victim)
 
-    job_id = submit("bank_credit_secure", "-killed", rounds=3)
+    job_id = submit("bank_credit_secure", "-killed", rounds=2)
     report = session.follow(job_id, kill, JOB_SECONDS)
     assert report.completed, report
     result = read_result(session.download(job_id, tmp_path))
@@ -189,6 +196,7 @@ def test_the_job_goes_on_when_a_member_of_the_largest_group_is_killed(
     assert result.model is not None
 
 
+@pytest.mark.threat("T-43")
 def test_a_bank_with_other_stored_groups_refuses_the_job(
     consortium: ProvisionedConsortium,
     results: dict[str, JobResult],
