@@ -110,7 +110,7 @@ class RobustRule(Defence):
         require(self.rule, num_sites, num_byzantine, self.pre)
 
     def combine(self, terms: RoundTerms, number: int, sent: Integers) -> Integers:
-        """Apply the rule, and cut its result to what so many sites can sum to, as the server does; see the base class."""
+        """Apply the rule, and cut its result to what so many sites can sum to, as the server does."""
         bound = len(sent) * VALUE_BOUND
         return np.clip(_apply(self.rule, self.pre, terms, number, sent, terms.sizes), -bound, bound)
 
