@@ -25,7 +25,6 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Sign requests for certificates, and write packages (keys made at the site).",
     ),
     "up": ("almoner.cli.operate", "up_command", "Run server and all sites on this machine, for trials."),
-    "public-data": ("almoner.cli.operate", "public_data_command", "Give each site its part of a public data set."),
     "status": ("almoner.cli.operate", "status_command", "Show which sites are connected and what jobs there are."),
     "site": ("almoner.cli.sites", "app", "Set up and run one site."),
     "job": ("almoner.cli.jobs", "app", "Plan, export, submit, approve, follow and fetch jobs."),

@@ -1,4 +1,4 @@
-"""`almoner provision`, `public-data`, `up`, `status`: what the consortium's operator does."""
+"""`almoner provision`, `up`, `status`: what the consortium's operator does."""
 
 import time
 from pathlib import Path
@@ -8,8 +8,6 @@ import typer
 
 from almoner.cli.app import console, print_json
 from almoner.cli.enrolment import begin_command
-from almoner.data.prepare import prepare_sites
-from almoner.data.registry import public_dataset
 from almoner.errors import ProvisioningError
 from almoner.flare.federation import Federation, require_free_port
 from almoner.flare.provisioning import declarations_of_folder, load_consortium, provision, read_port
@@ -44,19 +42,6 @@ def provision_command(
     console.print("  server/kit, sites/<site>/kit, users/<user>: hand each to its owner over a safe channel")
     console.print("  authority/: every private key; keep it offline, or destroy it when no site is to be added")
     console.print(f"root certificate SHA-256 {made.root_fingerprint}")
-
-
-def public_data_command(
-    dataset: Annotated[str, typer.Argument(help="a public data set, such as credit")],
-    sites: Annotated[Path, typer.Argument(help="the folder with one folder a site; files there are replaced")],
-    cache: Annotated[Path, typer.Option("--cache", help="folder that keeps the download")] = Path("build/cache"),
-) -> None:
-    """Fetch a public data set, and give each site its part, for trials.
-
-    Example: almoner public-data credit build/banks/sites
-    """
-    for site, path in prepare_sites(public_dataset(dataset), cache, sites).items():
-        console.print(f"{site}: {path}")
 
 
 def up_command(
