@@ -41,8 +41,8 @@ def job_terms(envelope: JobEnvelope, job_id: str, sizes: dict[str, int], dimensi
         ProtocolError: the protection has no terms, or there are too few sites for those that may collude.
     """
     spec = envelope.spec
-    if spec.aggregation.kind == "plain":
-        raise ProtocolError("plain aggregation has no terms")
+    if spec.aggregation.kind == "plain" or spec.aggregation.kind == "robust":
+        raise ProtocolError(f"{spec.aggregation.kind} aggregation has no terms")
     return JobTerms(
         envelope_digest=digest(envelope),
         job_id=job_id,
