@@ -18,7 +18,8 @@ from almoner.privacy.ledger import AccountState
 from almoner.privacy.plan import job_events
 from almoner.schema.base import org_code
 from almoner.schema.declarations import Declarations
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec
 from almoner.schema.policy import SitePolicy
 from almoner.schema.policy_case import CasePastJob, CaseSubmitter, PolicyCase
 from almoner.schema.site import SiteConfig

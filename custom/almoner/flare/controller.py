@@ -25,7 +25,7 @@ from almoner.flare.wire import PAYLOAD_KEY, Reply, TaskHeader, encode_task
 from almoner.provision import names
 from almoner.schema.consortium import Roster
 from almoner.schema.documents import load_document
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 from almoner.workloads.registry import workload
 
 logger = logging.getLogger(__name__)

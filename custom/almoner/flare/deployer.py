@@ -36,7 +36,7 @@ from almoner.privacy.plan import JobPlan, job_events
 from almoner.provision import names
 from almoner.schema.decision import Decision, Violation
 from almoner.schema.documents import parse_document
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 from almoner.workloads.installed import package_digest
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from almoner.protection.scheme import SiteProtection
 from almoner.provision import names
 from almoner.schema.base import digest
 from almoner.schema.documents import load_document
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 from almoner.schema.site import DatasetConfig
 from almoner.training.grid import UpdateGrid
 from almoner.workloads.base import Workload

@@ -20,7 +20,7 @@ from almoner.flare.replies import ReplyChecks
 from almoner.flare.wire import REPLY_TO, Reply, ReplyKind, TaskHeader, TaskKind
 from almoner.privacy.heads import pack_heads, unpack_heads
 from almoner.protection.scheme import Conversation, Question, RoundTotal, ServerProtection
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from almoner.protection.scheme import ServerProtection, SiteProtection
 from almoner.protection.set_up import JobTerms
 from almoner.schema.base import digest
 from almoner.schema.consortium import Roster
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 from almoner.secagg.server import SecaggServer
 from almoner.secagg.site import SecaggSite
 from almoner.training.grid import UpdateGrid

@@ -14,7 +14,8 @@ from almoner import __version__
 from almoner.flare.wire import TASKS
 from almoner.provision import names
 from almoner.schema.base import canonical_json
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec
 
 APP = "app"
 TASK_REQUEST_INTERVAL_SECONDS = 0.05

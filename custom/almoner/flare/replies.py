@@ -11,7 +11,7 @@ from almoner.privacy.heads import HEAD_BYTES, SignedHead, unpack_heads
 from almoner.protection.signing import SIGNATURE_BYTES
 from almoner.release.accuracy import RELEASE_BYTES
 from almoner.schema.base import digest
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from almoner.schema.base import Digest, Document, Model, Name, digest
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec
 
 CommonName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """Of a certificate, which has room for 64 characters."""

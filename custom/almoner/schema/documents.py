@@ -14,7 +14,8 @@ from yaml.constructor import ConstructorError
 from almoner.errors import DocumentError
 from almoner.schema.base import Document
 from almoner.schema.consortium import Consortium
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec
 from almoner.schema.policy import ConsortiumPolicy, SitePolicy
 from almoner.schema.policy_case import PolicyTests
 from almoner.schema.site import SiteConfig

@@ -1,9 +1,9 @@
-"""What a data scientist asks for: the JobSpec, and the envelope in which it is submitted once."""
+"""What a data scientist asks for when a model is to be trained: the JobSpec."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field
 
 from almoner.schema.base import Delta, Document, Epsilon, Model, Name, NeighboringRelation, PlainText, Probability
 
@@ -230,29 +230,3 @@ class JobSpec(Document):
         """
         kind = self.aggregation.kind
         return "active_server" if kind == "secagg" and keys_at_site else TRUST_MODELS[kind]
-
-
-class JobEnvelope(Document):
-    """A JobSpec made ready for exactly one submission.
-
-    Args:
-        spec: the job.
-        sites: the sites that the job is for, in roster order.
-        nonce: 128 random bits in hexadecimal; a site accepts a nonce once.
-        expires_unix_seconds: no site accepts the envelope after this time.
-        almoner_version: the release that rendered the folder; sites compare it with their own.
-    """
-
-    spec: JobSpec
-    sites: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)]
-    nonce: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-    expires_unix_seconds: Annotated[int, Field(gt=0, lt=2**53)]
-    almoner_version: PlainText
-
-    @model_validator(mode="after")
-    def _sites_are_distinct_and_enough(self) -> "JobEnvelope":
-        if len(set(self.sites)) != len(self.sites):
-            raise ValueError("sites: a site is named twice")
-        if len(self.sites) < self.spec.min_sites:
-            raise ValueError(f"sites: {len(self.sites)} named, but the job wants min_sites={self.spec.min_sites}")
-        return self

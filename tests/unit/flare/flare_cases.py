@@ -27,10 +27,10 @@ from almoner.protection.plain import combine
 from almoner.schema.base import digest
 from almoner.schema.consortium import Roster
 from almoner.schema.declarations import Declarations, load_declarations
+from almoner.schema.envelope import JobEnvelope
 from almoner.schema.job import (
     AccuracyRelease,
     HeAggregation,
-    JobEnvelope,
     JobSpec,
     PlainAggregation,
     PrivacySpec,

@@ -1,0 +1,37 @@
+"""Every kind of job, and the envelope in which one is submitted once."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from almoner.schema.base import Document, Name, PlainText
+from almoner.schema.job import JobSpec
+
+AnyJobSpec = JobSpec
+"""A job of any kind; which one, its `kind` says."""
+
+
+class JobEnvelope(Document):
+    """A spec made ready for exactly one submission.
+
+    Args:
+        spec: the job.
+        sites: the sites that the job is for, in roster order.
+        nonce: 128 random bits in hexadecimal; a site accepts a nonce once.
+        expires_unix_seconds: no site accepts the envelope after this time.
+        almoner_version: the release that rendered the folder; sites compare it with their own.
+    """
+
+    spec: AnyJobSpec
+    sites: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)]
+    nonce: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    expires_unix_seconds: Annotated[int, Field(gt=0, lt=2**53)]
+    almoner_version: PlainText
+
+    @model_validator(mode="after")
+    def _sites_are_distinct_and_enough(self) -> "JobEnvelope":
+        if len(set(self.sites)) != len(self.sites):
+            raise ValueError("sites: a site is named twice")
+        if len(self.sites) < self.spec.min_sites:
+            raise ValueError(f"sites: {len(self.sites)} named, but the job wants min_sites={self.spec.min_sites}")
+        return self
