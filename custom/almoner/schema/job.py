@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from almoner.schema.base import Delta, Document, Epsilon, Model, Name, NeighboringRelation, PlainText, Probability
 
