@@ -81,7 +81,8 @@ def of_function(
 
 def ratio(count: Draws, total: Draws) -> Draws:
     """Return total over count, NaN where the count is below 1."""
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count >= 1)
+    found: Draws = np.divide(total, count, out=np.full(count.shape, np.nan), where=count >= 1)
+    return found
 
 
 def share(chosen: Draws, others: Draws) -> Draws:

@@ -67,7 +67,8 @@ class NoiseLaw:
         if self.scale >= _TABLE_SIGMA:
             return np.rint(rng.normal(0.0, self.scale * math.sqrt(self.num_draws), size))
         support, chances = self._table()
-        return rng.choice(support, (self.num_draws, size), p=chances).sum(axis=0)
+        total: NDArray[np.float64] = rng.choice(support, (self.num_draws, size), p=chances).sum(axis=0)
+        return total
 
     def _moments(self) -> tuple[float, float]:
         """Return variance and fourth cumulant of one draw."""

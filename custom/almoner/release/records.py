@@ -1,8 +1,8 @@
 """Reads a site's file in bounded memory: chunks of records, a column as small integers.
 
-One line is one record, without quoting; carriage returns are dropped. What becomes of a record is a function of its line alone: a line with another
-number of fields than the header, an empty one, and one of more than `MAX_LINE_BYTES` are no records; a field that
-cannot be read counts as missing. Nothing in a line raises.
+One line is one record, without quoting; carriage returns are dropped. What becomes of a record is a function of its
+line alone: a line with another number of fields than the header, an empty one, and one of `MAX_LINE_BYTES` or more are
+no records; a field that cannot be read counts as missing. Nothing in a line raises.
 """
 
 from collections.abc import Callable, Iterator

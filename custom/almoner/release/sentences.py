@@ -20,9 +20,10 @@ def sentence(answer: Answer, spec: StatisticsSpec, query: Query) -> str:
     digits = 0 if answer.statistic == "count" else _digits(upper - lower)
     shown = f"{value:.{digits}f}{sign}"
     low, high = _floor(lower, digits), -_floor(-upper, digits)
+    sure = f"confidence {spec.confidence * 100:g} %, ε={answer.epsilon:.3g}"
     return (
         f"{about}{where}: about {shown}; without the noise that protects every single {unit} it would be between "
-        f"{low:.{digits}f} and {high:.{digits}f}{sign} (confidence {spec.confidence * 100:g} %, ε={answer.epsilon:.3g})."
+        f"{low:.{digits}f} and {high:.{digits}f}{sign} ({sure})."
     )
 
 
@@ -51,4 +52,5 @@ def _digits(width: float) -> int:
 
 def _floor(value: float, digits: int) -> float:
     """Round down to so many decimals, forgiving the last bit of the number's own rounding."""
-    return math.floor(value * 10**digits + 1e-9) / 10**digits
+    power = 10.0**digits
+    return math.floor(value * power + 1e-9) / power
