@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
+from almoner.errors import ProtocolError
 from almoner.schema.base import Document, Name, PlainText
 from almoner.schema.job import JobSpec
 
@@ -35,3 +36,14 @@ class JobEnvelope(Document):
         if len(self.sites) < self.spec.min_sites:
             raise ValueError(f"sites: {len(self.sites)} named, but the job wants min_sites={self.spec.min_sites}")
         return self
+
+    @property
+    def training(self) -> JobSpec:
+        """The spec of a training job.
+
+        Raises:
+            ProtocolError: the job is of another kind.
+        """
+        if not isinstance(self.spec, JobSpec):
+            raise ProtocolError(f"job {self.spec.name} is of kind {self.spec.kind}, not training")
+        return self.spec

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from almoner.schema.base import Delta, Document, Epsilon, Model, Name, NeighboringRelation, PlainText, Probability
 
@@ -197,6 +197,21 @@ class JobSpec(Document):
     privacy: PrivacySpec
     aggregation: AggregationSpec
     releases: Annotated[tuple[AccuracyRelease, ...], Field(max_length=1)]
+
+    @property
+    def privacy_unit(self) -> str:
+        """What one neighbour is."""
+        return self.privacy.unit
+
+    @property
+    def neighboring_relation(self) -> NeighboringRelation:
+        """Which data sets are neighbours."""
+        return self.privacy.neighboring_relation
+
+    @property
+    def target_delta(self) -> float:
+        """δ of every ε that the job states."""
+        return self.privacy.target_delta
 
     @property
     def num_steps(self) -> int:
