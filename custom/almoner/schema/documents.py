@@ -19,12 +19,14 @@ from almoner.schema.job import JobSpec
 from almoner.schema.policy import ConsortiumPolicy, SitePolicy
 from almoner.schema.policy_case import PolicyTests
 from almoner.schema.site import SiteConfig
+from almoner.schema.statistics import StatisticsSpec
 
 MAX_DOCUMENT_BYTES = 256_000
 """Ten times a roster of 50 sites; the parser needs some 2 s for as much text made to be slow."""
 
 DOCUMENTS: dict[str, type[Document]] = {
     "job": JobSpec,
+    "statistics": StatisticsSpec,
     "envelope": JobEnvelope,
     "policy": SitePolicy,
     "consortium-policy": ConsortiumPolicy,

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from almoner.schema.base import Document, Model, Name
+from almoner.schema.base import Count, Document, Model, Name
+from almoner.schema.columns import ColumnConfig, ColumnName
 
 
 class DatasetConfig(Model):
@@ -18,6 +19,8 @@ class DatasetConfig(Model):
         public: whether the data may be used outside the ledger (baselines, curves, red team).
         one_record_per_unit: the declaration that no unit has two records.
         unit_column: the column of the file that names the unit; `almoner site join-units` reads it.
+        columns: the public data dictionary; statistics are told of these columns alone, within these bounds.
+        min_count: the least `min_count` that a request for statistics may have.
     """
 
     population: Name
@@ -26,6 +29,8 @@ class DatasetConfig(Model):
     public: bool
     one_record_per_unit: Literal[True]
     unit_column: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
+    columns: Annotated[dict[ColumnName, ColumnConfig], Field(min_length=1, max_length=200)] | None = None
+    min_count: Count | None = None
 
     @field_validator("path")
     @classmethod
