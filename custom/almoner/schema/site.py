@@ -7,6 +7,20 @@ from pydantic import Field, StringConstraints, field_validator
 
 from almoner.schema.base import Document, Model, Name
 
+ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+DateOrder = Literal["year_month_day", "day_month_year", "month_day_year"]
+
+
+class IdentifierColumn(Model):
+    """One column by which records may be compared with other sites' (PSI).
+
+    Args:
+        dates: for a date, in which order its parts stand; 03/04/1950 does not say.
+    """
+
+    column: ColumnName
+    dates: DateOrder | None = None
+
 
 class DatasetConfig(Model):
     """One data set of a site.
@@ -18,6 +32,7 @@ class DatasetConfig(Model):
         public: whether the data may be used outside the ledger (baselines, curves, red team).
         one_record_per_unit: the declaration that no unit has two records.
         unit_column: the column of the file that names the unit; `almoner site join-units` reads it.
+        identifiers: parts of an identifier, by the name that jobs have for them; without them, no job of kind psi.
     """
 
     population: Name
@@ -25,7 +40,8 @@ class DatasetConfig(Model):
     nominal_records: Annotated[int, Field(ge=1, le=1_000_000_000)]
     public: bool
     one_record_per_unit: Literal[True]
-    unit_column: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
+    unit_column: ColumnName | None = None
+    identifiers: dict[Name, IdentifierColumn] | None = None
 
     @field_validator("path")
     @classmethod
