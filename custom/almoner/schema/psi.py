@@ -78,6 +78,16 @@ class PsiSpec(Document):
         return self
 
     @property
+    def privacy_unit(self) -> str:
+        """What one neighbour is."""
+        return self.unit
+
+    @property
+    def target_delta(self) -> float:
+        """δ of what is released: none, integer Laplace noise is pure."""
+        return 0.0
+
+    @property
     def min_sites(self) -> int:
         """All sites: without one of them, the others would learn of records that it does not have."""
         return len(self.sites)
