@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from almoner.schema.base import Document, Epsilon, Model, Name, NeighboringRelation, PlainText, TrustModel
+from almoner.schema.job import MIN_TARGET_DELTA
 
 MAX_IDENTIFIERS = 200_000
 """A list of as many takes about 20 s of one processor for each step of the protocol, and 7 MB a message."""
@@ -84,8 +85,8 @@ class PsiSpec(Document):
 
     @property
     def target_delta(self) -> float:
-        """δ of what is released: none, integer Laplace noise is pure."""
-        return 0.0
+        """δ at which the job's ε is stated: integer Laplace noise needs none, so the least that is accounted."""
+        return MIN_TARGET_DELTA
 
     @property
     def min_sites(self) -> int:
