@@ -87,6 +87,7 @@ def _allow_bounds(allow: Allow) -> dict[str, Bound]:
         "allow.initial_weights": Pinned(allow.initial_weights or {}, allow.workloads),
         "allow.releases": _names(allow.releases),
         "allow.windows": _windows(allow),
+        "allow.psi": AtMost(allow.psi.max_identifiers if allow.psi else 0),
     }
 
 

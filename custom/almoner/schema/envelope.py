@@ -2,13 +2,18 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
+from almoner.errors import ProtocolError
 from almoner.schema.base import Document, Name, PlainText
 from almoner.schema.job import JobSpec
+from almoner.schema.psi import PsiSpec
+from almoner.schema.statistics import StatisticsSpec
 
-AnyJobSpec = JobSpec
-"""A job of any kind; which one, its `kind` says."""
+AnyJobSpec = Annotated[JobSpec | StatisticsSpec | PsiSpec, Field(discriminator="kind")]
+"""A job of any kind. All have name, study, purpose, dataset, min_sites, num_colluding_sites, privacy_unit,
+neighboring_relation, target_delta and trust_model()."""
+ANY_JOB: TypeAdapter[AnyJobSpec] = TypeAdapter(AnyJobSpec)
 
 
 class JobEnvelope(Document):
@@ -35,3 +40,36 @@ class JobEnvelope(Document):
         if len(self.sites) < self.spec.min_sites:
             raise ValueError(f"sites: {len(self.sites)} named, but the job wants min_sites={self.spec.min_sites}")
         return self
+
+    @property
+    def training(self) -> JobSpec:
+        """The spec of a training job.
+
+        Raises:
+            ProtocolError: the job is of another kind.
+        """
+        if not isinstance(self.spec, JobSpec):
+            raise ProtocolError(f"job {self.spec.name} is of kind {self.spec.kind}, not training")
+        return self.spec
+
+    @property
+    def statistics(self) -> StatisticsSpec:
+        """The spec of a request for statistics.
+
+        Raises:
+            ProtocolError: the job is of another kind.
+        """
+        if not isinstance(self.spec, StatisticsSpec):
+            raise ProtocolError(f"job {self.spec.name} is of kind {self.spec.kind}, not statistics")
+        return self.spec
+
+    @property
+    def psi(self) -> PsiSpec:
+        """The spec of an alignment.
+
+        Raises:
+            ProtocolError: the job is of another kind.
+        """
+        if not isinstance(self.spec, PsiSpec):
+            raise ProtocolError(f"job {self.spec.name} is of kind {self.spec.kind}, not psi")
+        return self.spec

@@ -5,12 +5,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from almoner.schema.base import Delta, Document, Epsilon, Model, Name, NeighboringRelation, PlainText, Probability
+from almoner.schema.base import (
+    Delta,
+    Document,
+    Epsilon,
+    Model,
+    Name,
+    NeighboringRelation,
+    PlainText,
+    Probability,
+    TrustModel,
+)
 
-ReleaseKind = Literal["accuracy"]
-TrustModel = Literal["trusted_server", "semi_honest_server", "active_server"]
-"""What a protection asks one to believe of the server: that it may see each noised update; that it follows the
-protocol, and the operator uses no key that he made; or nothing, up to `num_colluding_sites` sites at its side."""
+ReleaseKind = Literal["accuracy", "size"]
 
 TRUST_MODELS: dict[str, TrustModel] = {
     "plain": "trusted_server",
@@ -178,7 +185,7 @@ AggregationSpec = Annotated[
 class AccuracyRelease(Model):
     """Each site's noised (correct, wrong) histogram on its test records, once, at the end of the job."""
 
-    kind: ReleaseKind
+    kind: Literal["accuracy"]
     epsilon: Epsilon
 
 
@@ -197,6 +204,21 @@ class JobSpec(Document):
     privacy: PrivacySpec
     aggregation: AggregationSpec
     releases: Annotated[tuple[AccuracyRelease, ...], Field(max_length=1)]
+
+    @property
+    def privacy_unit(self) -> str:
+        """What one neighbour is."""
+        return self.privacy.unit
+
+    @property
+    def neighboring_relation(self) -> NeighboringRelation:
+        """Which data sets are neighbours."""
+        return self.privacy.neighboring_relation
+
+    @property
+    def target_delta(self) -> float:
+        """δ of every ε that the job states."""
+        return self.privacy.target_delta
 
     @property
     def num_steps(self) -> int:

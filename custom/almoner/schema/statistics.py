@@ -17,10 +17,11 @@ from almoner.schema.base import (
     Name,
     NeighboringRelation,
     PlainText,
+    TrustModel,
     canonical_json,
 )
 from almoner.schema.columns import AskedColumn, Category, CategoryColumn, ColumnName
-from almoner.schema.job import MIN_TARGET_DELTA, MIN_TARGET_EPSILON, TrustModel
+from almoner.schema.job import MIN_TARGET_DELTA, MIN_TARGET_EPSILON
 
 MAX_QUERIES = 100
 MAX_CELLS = 10_000

@@ -72,6 +72,7 @@ def floors(draw: st.DrawFn) -> "Fields":
             "initial_weights": {workloads[0]: draw(FEW_DIGESTS)},
             "releases": draw(st.sampled_from([(), ("accuracy",)])),
             "windows": (WINDOW,),
+            "psi": None,
         },
         "require": {
             "min_sites": draw(st.integers(2, 50)),
@@ -162,6 +163,7 @@ LOOSEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "allow.workload_digests": ("allow.workload_digests", one_more_digest),
     "allow.initial_weights": ("allow.initial_weights", one_more_digest),
     "allow.windows": ("allow.windows", an_hour_more),
+    "allow.psi": ("allow.psi", lambda grant: {"max_identifiers": 1}),
     "require.min_sites": ("require.min_sites", less),
     "require.protection": ("require.protection", lambda kinds: (*kinds, "robust")),
     "require.min_nominal_records": ("require.min_nominal_records", less),
@@ -211,6 +213,7 @@ TIGHTEN: dict[str, Callable[[Any], Any]] = {
     "allow.initial_weights": lambda pins: {name: digests[:1] for name, digests in pins.items()},
     "allow.releases": lambda kinds: (),
     "allow.windows": lambda windows: ({**windows[0], "days": ("wed",), "from_hour": 9},),
+    "allow.psi": drop,
     "require.min_sites": lambda value: min(50, value + 1),
     "require.protection": lambda kinds: kinds[:1],
     "require.min_nominal_records": more,
@@ -289,6 +292,13 @@ def test_all_users_where_the_floor_names_one_are_a_loosening(floor: Fields) -> N
     one = put(floor, "allow.submitters", lambda rules: ({**rules[0], "users": (NAMED,)},))
     assert found(equal_policy(everybody), one) == ["allow.submitters"]
     assert found(equal_policy(one), everybody) == []
+
+
+@given(FLOORS)
+def test_a_longer_list_to_compare_with_is_a_loosening(floor: Fields) -> None:
+    short, long = (put(floor, "allow.psi", lambda grant, most=most: {"max_identifiers": most}) for most in (10, 11))
+    assert found(equal_policy(long), short) == ["allow.psi"]
+    assert found(equal_policy(short), long) == []
 
 
 def test_every_field_of_a_policy_can_be_loosened_and_tightened_in_these_tests() -> None:
