@@ -18,8 +18,8 @@ from almoner.errors import DocumentError
 from almoner.flare.planning import explain_job
 from almoner.flare.site_view import installed_workloads
 from almoner.schema.declarations import Declarations, load_declarations
-from almoner.schema.documents import field_lines, load_document, read_text
-from almoner.schema.job import JobSpec
+from almoner.schema.documents import field_lines, load_document, load_job, read_text
+from almoner.schema.envelope import AnyJobSpec
 from almoner.schema.policy import ConsortiumPolicy, SitePolicy
 from almoner.schema.policy_case import PolicyTests
 
@@ -50,7 +50,7 @@ def check_command(root: Annotated[Path, ROOT_OPTION] = Path()) -> None:
 
 @app.command("explain")
 def explain_command(
-    spec_path: Annotated[Path, typer.Argument(help="a JobSpec, such as jobs/heart_disease.yaml")],
+    spec_path: Annotated[Path, typer.Argument(help="a job, such as jobs/heart_disease.yaml")],
     site: Annotated[str, typer.Option("--site", help="whose policy")],
     root: Annotated[Path, ROOT_OPTION] = Path(),
     consortium: Annotated[
@@ -65,7 +65,7 @@ def explain_command(
 
     Example: almoner policy explain jobs/heart_disease.yaml --site cleveland
     """
-    spec, declarations = load_document(spec_path, JobSpec), load_declarations(root)
+    spec, declarations = load_job(spec_path), load_declarations(root)
     asked = explain_job(spec, site, declarations, consortium, user)
     index = _account_index(spec, site, declarations)
     answers = [(replace(rule, field=rule.field.replace("accounts.0.", f"accounts.{index}.")), v) for rule, v in asked]
@@ -85,7 +85,7 @@ def explain_command(
         raise typer.Exit(1)
 
 
-def _account_index(spec: JobSpec, site: str, declarations: Declarations) -> int:
+def _account_index(spec: AnyJobSpec, site: str, declarations: Declarations) -> int:
     """Return which of a policy's accounts a job is charged to."""
     policy = declarations.policies[site]
     return policy.accounts.index(policy.account_of(declarations.sites[site].population_of(spec.dataset)))
@@ -160,7 +160,7 @@ def run_tests_command(
 
 def _run_tests(root: Path) -> list[CaseResult]:
     """Run all files of tests."""
-    jobs = {path.stem: load_document(path, JobSpec) for path in sorted((root / "jobs").glob("*.yaml"))}
+    jobs = {path.stem: load_job(path) for path in sorted((root / "jobs").glob("*.yaml"))}
     made = Installation(load_declarations(root), jobs, installed_workloads(), __version__)
     files = sorted((root / "policies" / "tests").glob("*.yaml"))
     if not files:

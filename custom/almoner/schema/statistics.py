@@ -28,6 +28,7 @@ MAX_CELLS = 10_000
 """Integers that one request may release."""
 SHARE_TOLERANCE = 1e-9
 
+TrustKind = Literal["local", "distributed"]
 Mechanism = Literal["integer_laplace", "discrete_gaussian"]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 
