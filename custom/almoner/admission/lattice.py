@@ -6,10 +6,12 @@ floor, taken as a policy of the same site with the same accounts, ledger and clo
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 
 from almoner.admission.bounds import AtLeast, AtMost, Bound, Permission, Pinned, Within
 from almoner.admission.rules_submission import windows_text
 from almoner.errors import PolicyViolation
+from almoner.schema.declarations import Declarations
 from almoner.schema.policy import DAYS, Allow, ConsortiumPolicy, Quotas, Require, SitePolicy, StatisticsGrant
 
 Policy = SitePolicy | ConsortiumPolicy
@@ -183,3 +185,16 @@ def verify_tightens(policy: SitePolicy, floor: ConsortiumPolicy, source: str) ->
             f"{source}: {first.field}: {first.site_value} is looser than the consortium's floor ({first.floor_value})"
         )
         raise PolicyViolation(text + " → tighten it" + (f" (and {more} more)" if more else ""))
+
+
+def verify_policies(root: Path, declarations: Declarations) -> None:
+    """Check every site's policy of a consortium against its floor.
+
+    Args:
+        root: the folder of declarations; for the texts of errors.
+
+    Raises:
+        PolicyViolation: naming file and field.
+    """
+    for site, policy in declarations.policies.items():
+        verify_tightens(policy, declarations.floor, str(declarations.policy_path(root, site)))

@@ -89,7 +89,8 @@ def _submitter(case: PolicyCase, declarations: Declarations) -> Submitter:
     for user in declarations.consortium.users:
         if user.name == who or (who is None and user.role == "lead"):
             return Submitter(user.name, org_code(user.org), user.role)
-    raise DocumentError(f"case '{case.name}': submitter {who} is not in provisioning/consortium.yaml → name, org, role")
+    source = f"provisioning/{declarations.declared}.yaml"
+    raise DocumentError(f"case '{case.name}': submitter {who} is not in {source} → name, org, role")
 
 
 def _past(number: int, job: CasePastJob, now: float, population: str, budget: float) -> PastJob:

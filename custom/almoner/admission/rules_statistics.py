@@ -43,7 +43,7 @@ def columns(asked: Question) -> Verdict:
     problems = dictionary_problems(asked.spec, dataset)
     if not problems:
         return holds(f"{len(asked.spec.columns)} columns are as the site declares them")
-    finding, _, remedy = problems[0].partition(" → ")
+    finding, remedy = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return broken(finding + more, remedy)
 

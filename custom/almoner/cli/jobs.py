@@ -14,7 +14,7 @@ from almoner.flare.job_result import read_result
 from almoner.flare.planning import plan_job
 from almoner.flare.session import JobReport, open_session
 from almoner.privacy.plan import epsilon_of_noise
-from almoner.schema.declarations import load_declarations
+from almoner.schema.declarations import declarations_of_study
 from almoner.schema.documents import load_job
 from almoner.schema.job import JobSpec
 
@@ -56,7 +56,7 @@ def plan_command(
     if noise is not None and isinstance(spec, JobSpec):
         privacy = spec.privacy.model_copy(update={"target_epsilon": epsilon_of_noise(spec, noise)})
         spec = spec.model_copy(update={"privacy": privacy})
-    decisions = plan_job(spec, load_declarations(root), consortium, user)
+    decisions = plan_job(spec, declarations_of_study(root, spec.study), consortium, user)
     if as_json:
         print_json([decision.model_dump(mode="json") for decision in decisions])
     else:
@@ -79,7 +79,8 @@ def export_command(
 
     Example: almoner job export jobs/heart_disease.yaml
     """
-    folder = export_job(load_job(spec_path), load_declarations(root), out)
+    spec = load_job(spec_path)
+    folder = export_job(spec, declarations_of_study(root, spec.study), out)
     console.print(str(folder))
 
 
@@ -94,7 +95,8 @@ def submit_command(
 
     Example: almoner job submit jobs/heart_disease.yaml --kit build/trial/users/lead@cleveland.example
     """
-    spec, declarations = load_job(spec_path), load_declarations(root)
+    spec = load_job(spec_path)
+    declarations = declarations_of_study(root, spec.study)
     job_sites(spec, declarations)
     with tempfile.TemporaryDirectory(prefix="almoner-job-") as folder, open_session(kit, spec.study) as session:
         job_id = session.submit(export_job(spec, declarations, Path(folder)))

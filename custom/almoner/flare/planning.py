@@ -110,7 +110,9 @@ def _submitter(declarations: Declarations, user: str | None) -> Submitter:
     for entry in declarations.consortium.users:
         if entry.name == user or (user is None and entry.role == "lead"):
             return Submitter(name=entry.name, org=org_code(entry.org), role=entry.role)
-    raise DocumentError(f"user {user or 'with role lead'}: not in provisioning/consortium.yaml → give one with --user")
+    raise DocumentError(
+        f"user {user or 'with role lead'}: not in provisioning/{declarations.declared}.yaml → give one with --user"
+    )
 
 
 def _account(account: Account, site: str, consortium: Path | None) -> AccountState:

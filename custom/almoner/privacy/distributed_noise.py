@@ -74,7 +74,7 @@ def distributed_epsilon(bound: float, site_sigma: float, num_shares: int, num_ce
     """
     if num_shares < 1 or not site_sigma >= MIN_SITE_SIGMA:
         raise PolicyViolation(
-            f"distributed noise: σ of a site is {site_sigma:g}, at least {MIN_SITE_SIGMA:g} steps → lower target_epsilon"
+            f"distributed noise: σ_i={site_sigma:g} steps, at least {MIN_SITE_SIGMA:g} needed → lower target_epsilon"
         )
     exponents = (-2 * math.pi**2 * site_sigma**2 * k / (k + 1) for k in range(1, num_shares))
     tau = 10 * math.fsum(math.exp(exponent) for exponent in exponents)
@@ -121,8 +121,6 @@ def distributed_plan(spec: StatisticsSpec, num_sites: int) -> JobPlan:
         PolicyViolation: see `shared_noise`.
     """
     shares = shared_noise(spec, num_sites)
-    assumed = (
-        f"{shares[0].num_shares} of {num_sites} sites add their noise and keep it; {spec.num_colluding_sites} may not"
-    )
+    assumed = f"{shares[0].num_shares} of {num_sites} sites keep their noise, {spec.num_colluding_sites} may not"
     events = tuple(ZcdpRelease(kind="zcdp_release", rho=each.rho, count=1, assumption=assumed) for each in shares)
     return JobPlan(0.0, (PlannedStep(STATISTICS_STEP, events),))

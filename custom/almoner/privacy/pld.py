@@ -74,7 +74,7 @@ def _fixed(events: Iterable[PrivacyEvent]) -> tuple[PrivacyEvent, ...]:
 
 
 def fixed_distribution(events: Iterable[PrivacyEvent]) -> library.PrivacyLossDistribution | None:
-    """Return the pessimistic PLD of events that are fixed in advance, None when there are none, too many, or one without a PLD."""
+    """Return the pessimistic PLD of events fixed in advance, None when there are none, too many, or one without one."""
     fixed = _fixed(events)
     has_pld = fixed and _has_pld(fixed, rdp_epsilon(fixed, MIN_DELTA))
     return _compose(fixed, COARSE_GRID) if has_pld else None

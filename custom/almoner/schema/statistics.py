@@ -27,6 +27,8 @@ MAX_QUERIES = 100
 MAX_CELLS = 10_000
 """Integers that one request may release."""
 SHARE_TOLERANCE = 1e-9
+MAX_VARIANCE_STEPS = 500_000
+"""The widest bounds that a variance is told of, in steps: sums of squares stay exact."""
 
 TrustKind = Literal["local", "distributed"]
 Mechanism = Literal["integer_laplace", "discrete_gaussian"]
@@ -251,6 +253,8 @@ class StatisticsSpec(Document):
                 raise ValueError(f"queries: {query.name} needs categories, but column {column} is of numbers")
         if isinstance(query, OfNumbers) and isinstance(self.columns[other], CategoryColumn):
             raise ValueError(f"queries: {query.name} needs numbers, but column {other} is of categories")
+        if isinstance(query, VarianceQuery) and self.num_bins_of(query.column) > MAX_VARIANCE_STEPS:
+            raise ValueError(f"queries: {query.name}: bounds of {other} are too many steps apart; ask for larger steps")
         self._check_categories(query)
         return named
 
