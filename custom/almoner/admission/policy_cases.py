@@ -18,7 +18,8 @@ from almoner.privacy.ledger import AccountState
 from almoner.privacy.plans import plan_of
 from almoner.schema.base import org_code
 from almoner.schema.declarations import Declarations
-from almoner.schema.envelope import AnyJob, AnyJobSpec, JobEnvelope, workload_of
+from almoner.schema.envelope import JOB_KINDS, AnyJobSpec, JobEnvelope, workload_of
+from almoner.schema.job import JobSpec
 from almoner.schema.policy import SitePolicy
 from almoner.schema.policy_case import CasePastJob, CaseSubmitter, PolicyCase
 from almoner.schema.site import SiteConfig
@@ -74,7 +75,7 @@ def _spec(case: PolicyCase, jobs: Mapping[str, AnyJobSpec]) -> AnyJobSpec:
         raise DocumentError(f"case '{case.name}': job {case.job} is not in jobs/ → one of {', '.join(sorted(jobs))}")
     fields = _merged(jobs[case.job].model_dump(mode="json"), case.change)
     try:
-        return AnyJob.model_validate_json(json.dumps(fields)).root
+        return JOB_KINDS.get(str(fields.get("kind")), JobSpec).model_validate_json(json.dumps(fields))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
