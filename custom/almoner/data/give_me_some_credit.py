@@ -101,6 +101,4 @@ def bank_of(record_id: str, age: str, income: str) -> str:
         is_upper = float(income) >= INCOME_BAND if income else tag[16] % 2 == 1
         return SITES[2 * bisect_right(AGE_BANDS, float(age)) + is_upper]
     except ValueError:
-        raise DataError(
-            f"{_SOURCE}: no number for age or income → fetch the pinned release of the data set"
-        ) from None
+        raise DataError(f"{_SOURCE}: no number for age or income → fetch the pinned release of the data set") from None

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import Field, RootModel, StringConstraints, model_validator
 
 from almoner.errors import ProtocolError
 from almoner.schema.base import Document, Name, PlainText
@@ -13,7 +13,23 @@ from almoner.schema.statistics import StatisticsSpec
 AnyJobSpec = Annotated[JobSpec | StatisticsSpec | PsiSpec, Field(discriminator="kind")]
 """A job of any kind. All have name, study, purpose, dataset, min_sites, num_colluding_sites, privacy_unit,
 neighboring_relation, target_delta and trust_model()."""
-ANY_JOB: TypeAdapter[AnyJobSpec] = TypeAdapter(AnyJobSpec)
+
+
+JOB_KINDS: dict[str, type[JobSpec] | type[StatisticsSpec] | type[PsiSpec]] = {
+    "training": JobSpec,
+    "statistics": StatisticsSpec,
+    "psi": PsiSpec,
+}
+"""By `kind`; errors in a document of a known kind name its fields better than the union's do."""
+
+
+class AnyJob(RootModel[AnyJobSpec]):
+    """What a file of `jobs/` may hold; the job itself is `root`."""
+
+
+def workload_of(spec: AnyJobSpec) -> str:
+    """Return the workload that a job trains, "" for jobs that train none."""
+    return spec.workload if isinstance(spec, JobSpec) else ""
 
 
 class JobEnvelope(Document):

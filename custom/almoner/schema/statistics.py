@@ -30,6 +30,7 @@ SHARE_TOLERANCE = 1e-9
 MAX_VARIANCE_STEPS = 500_000
 """The widest bounds that a variance is told of, in steps: sums of squares stay exact."""
 
+TrustKind = Literal["local", "distributed"]
 Mechanism = Literal["integer_laplace", "discrete_gaussian"]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 
