@@ -21,7 +21,7 @@ from scipy.special import ndtri
 
 from almoner.release.laws import NoiseLaw
 
-DRAWS = 20_000
+DRAWS = 10_000
 _SEED = 1
 """The draws are the same for every reader, so that one release has one interval."""
 
