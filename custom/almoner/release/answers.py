@@ -89,7 +89,7 @@ def query_epsilon(spec: StatisticsSpec, events: tuple[PrivacyEvent, ...]) -> tup
 def _answer(spec: StatisticsSpec, query: Query, number: Number, events: tuple[PrivacyEvent, ...]) -> Answer:
     """Put one number into its final form."""
     epsilon, delta, rho = query_epsilon(spec, events)
-    suppressed = number.records < spec.min_count
+    suppressed = spec.min_count > 0 and number.records < spec.min_count
     assumptions = sorted({event.assumption for event in events if isinstance(event, ZcdpRelease)} - {""})
     answer = Answer(
         query=query.name,

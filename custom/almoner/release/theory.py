@@ -64,7 +64,7 @@ def of_quantile(exact: NDArray[np.int64], prob: float, law: NoiseLaw) -> float:
 
 
 def squared_errors(spec: StatisticsSpec, exact: NDArray[np.int64], noise: tuple[PartNoise, ...]) -> list[float]:
-    """Return the expected squared error of every number of a request, in the columns' own units, in `interpret`'s order.
+    """Return the expected squared error of every number of a request, in its column's own unit, as `interpret` orders.
 
     Args:
         exact: int64[D], without noise, of public data; NaN is returned for groups without records.
