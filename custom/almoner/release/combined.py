@@ -22,7 +22,7 @@ def added_up(spec: StatisticsSpec, by_site: Mapping[str, Cells]) -> tuple[Answer
     Args:
         by_site: int64[D] of each site, at least one.
     """
-    total = np.sum(list(by_site.values()), axis=0, dtype=np.int64)
+    total: Cells = np.stack(list(by_site.values())).sum(axis=0)
     return interpret(spec, total, local_noise(spec, len(by_site)))
 
 
