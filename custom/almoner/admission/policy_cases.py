@@ -176,6 +176,8 @@ def _view(case: PolicyCase, spec: AnyJobSpec, policy: SitePolicy, made: Installa
         history=History(tuple(jobs), joined=_joined(case, config)),
         approval=_paper(case, spec, made, now),
         commitments=dict.fromkeys(config.datasets, _COMMITMENT),
+        study_sites=made.declarations.consortium.sites_of_study(spec.study),
+        stored_groups={} if case.stored_groups is None else {spec.study: case.stored_groups},
     )
 
 

@@ -8,8 +8,8 @@ Replies: SETUP (the site's signed consent, and the ledger heads that it holds of
 ledger head), COSIGNATURE (over the heads of all), UPDATE (the protected update of a round), RELEASE (the noised
 accuracy histogram), MODEL (the final weights), STATISTICS (a site's noised statistics), TOTAL (the noised sum of all
 sites' statistics, opened), REFUSAL (always empty: the one answer to every failure). What the protection itself says
-touches no data: KEYS, CONFIRMATION, AGREEMENT and CONCLUSION at its set-up, ACKNOWLEDGEMENT and SHARES (of masks) in a
-round.
+touches no data: DRAW_COMMITMENTS, DRAW_DISCLOSURES and DRAW_RESULT (a hash of the study's groups) where sites form
+groups, KEYS, CONFIRMATION, AGREEMENT and CONCLUSION at its set-up, ACKNOWLEDGEMENT and SHARES (of masks) in a round.
 """
 
 import json
@@ -35,6 +35,9 @@ TaskKind = Literal[
     "setup",
     "heads",
     "cosign",
+    "draw-commit",
+    "draw-reveal",
+    "draw-settle",
     "keys",
     "confirm",
     "agree",
@@ -66,6 +69,9 @@ class ReplyKind(IntEnum):
     CONCLUSION = 10
     ACKNOWLEDGEMENT = 11
     SHARES = 12
+    DRAW_COMMITMENTS = 13
+    DRAW_DISCLOSURES = 14
+    DRAW_RESULT = 15
     STATISTICS = 20
     TOTAL = 21
 
@@ -75,6 +81,9 @@ CHARGED = frozenset({ReplyKind.UPDATE, ReplyKind.RELEASE, ReplyKind.STATISTICS})
 
 
 REPLY_TO: dict[Task, ReplyKind] = {
+    "draw-commit": ReplyKind.DRAW_COMMITMENTS,
+    "draw-reveal": ReplyKind.DRAW_DISCLOSURES,
+    "draw-settle": ReplyKind.DRAW_RESULT,
     "keys": ReplyKind.KEYS,
     "confirm": ReplyKind.CONFIRMATION,
     "agree": ReplyKind.AGREEMENT,
