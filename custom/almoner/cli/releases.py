@@ -8,6 +8,7 @@ from rich.progress import Progress
 
 from almoner.cli.app import console, errors, new_group, print_json
 from almoner.flare.public_release import public_cells
+from almoner.flare.site_files import load_kit
 from almoner.schema.declarations import declarations_of_study
 from almoner.schema.documents import load_document
 from almoner.schema.statistics import StatisticsSpec
@@ -22,6 +23,50 @@ JSON_OPTION = typer.Option("--json", help="print JSON for scripts")
 @app.callback()
 def release_group() -> None:
     """Answer requests for statistics at one site; show error against ε."""
+
+
+@app.command("run")
+def run_command(
+    spec_path: Annotated[Path, SPEC_ARGUMENT],
+    site: Annotated[Path, typer.Option("--site", help="the site's folder: it holds kit/, data/ and ledger/")],
+    kit: Annotated[Path, typer.Option("--kit", help="your startup kit: the folder with startup/client.key in it")],
+    as_json: Annotated[bool, JSON_OPTION] = False,
+) -> None:
+    """Answer a request at this site, by its policy, from its account; no server is asked.
+
+    What was answered before, of the same data, is told again for nothing. Exit code 1 if the site refuses.
+
+    Example: almoner release run jobs/census_release.yaml --site build/census/sites/census-office --kit KIT
+    """
+    from almoner.flare.local_release import release_at_site  # the rules take seconds to import
+
+    spec = load_document(spec_path, StatisticsSpec)
+    found = release_at_site(load_kit(site / "kit"), spec, kit)
+    if as_json:
+        answers = [answer.model_dump(mode="json") for answer in found.answers]
+        decision = found.decision.model_dump(mode="json")
+        print_json({"decision": decision, "job_id": found.job_id, "repeated": found.repeated, "answers": answers})
+    else:
+        console.print(found.decision.render())
+        for answer in found.answers:
+            console.print(answer.sentence)
+        if found.repeated:
+            console.print(f"the same was asked before (job {found.job_id}): the same numbers again, nothing charged")
+        elif found.answers:
+            console.print(_split(spec))
+    if found.decision.verdict == "refused":
+        raise typer.Exit(1)
+
+
+def _split(spec: StatisticsSpec) -> str:
+    """Return how the budget was split."""
+    privacy = spec.privacy
+    shares = ", ".join(f"{query.name} {query.share:.0%}" for query in spec.queries)
+    delta = "" if privacy.mechanism == "integer_laplace" else f" at δ={privacy.target_delta:g}"
+    return (
+        f"ε={privacy.target_epsilon:g}{delta} for one {privacy.unit} ({privacy.neighboring_relation}), by "
+        f"{privacy.mechanism}, split: {shares}"
+    )
 
 
 @app.command("curve")
