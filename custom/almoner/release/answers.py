@@ -71,8 +71,9 @@ def interpret(spec: StatisticsSpec, cells: Cells, noise: tuple[PartNoise, ...]) 
         noise: law and event of each part; see `local_noise`.
     """
     answers: list[Answer] = []
+    parts = tuple(zip(statistics_parts(spec), noise, strict=True))
     for place, query in enumerate(spec.queries):
-        own = [(part, it) for part, it in zip(statistics_parts(spec), noise, strict=True) if part.query == place]
+        own = [(part, it) for part, it in parts if part.query == place]
         reader = _Reader(spec, query, [cells[part.cells] for part, _ in own], tuple(it.law for _, it in own))
         events = tuple(it.event for _, it in own)
         answers += [_answer(spec, query, number, events) for number in reader.numbers()]

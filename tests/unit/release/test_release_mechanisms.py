@@ -7,6 +7,7 @@ import opendp.prelude as dp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.statistics_cases import privacy, request
 
 from almoner.errors import PolicyViolation
 from almoner.privacy.statistics_plan import part_event, statistics_parts, statistics_plan
@@ -14,7 +15,6 @@ from almoner.privacy.zcdp import largest_rho
 from almoner.release.laws import scale_for
 from almoner.release.mechanisms import measurement, noised
 from almoner.schema.receipt import PureRelease, SampledGaussian, ZcdpRelease
-from tests.statistics_cases import privacy, request
 
 
 @given(st.floats(1e-4, 20), st.integers(1, 2**40))
@@ -28,6 +28,7 @@ def test_opendp_claims_no_more_than_what_is_charged(cost: float, bound: int) -> 
 
 
 def test_a_mechanism_that_claims_more_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    measurement.cache_clear()
     honest = dp.m.make_gaussian
     monkeypatch.setattr(dp.m, "make_gaussian", lambda *space, scale: honest(*space, scale=scale / 2))
     with pytest.raises(PolicyViolation, match="OpenDP has no noise"):
