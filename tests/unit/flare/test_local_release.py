@@ -1,4 +1,4 @@
-"""`almoner release run`: one site's own rules, account and book, at a provisioned census office with made-up persons."""
+"""`almoner release run`: one site's own rules, account and book, at a census office with made-up persons."""
 
 import json
 import multiprocessing
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from almoner.errors import DataError, DocumentError, LedgerError, PolicyViolation, ProvisioningError
+from almoner.errors import DataError, DocumentError, LedgerError, ProvisioningError
 from almoner.flare.dataset_commitments import commit_site_data
 from almoner.flare.local_release import LocalRelease, release_at_site
 from almoner.flare.provisioning import ProvisionedConsortium, provision
@@ -173,14 +173,14 @@ def test_what_cannot_be_read_stays_charged(consortium: ProvisionedConsortium, si
 @pytest.mark.parametrize(
     ("spec", "rule", "finding"),
     [
-        (histogram("age", {**AGE, "high": 120}), "statistics.columns", "asked from 17 to 120, it is declared from 17 to 90"),
+        (histogram("age", {**AGE, "high": 120}), "statistics.columns", "from 17 to 120, it is declared from 17 to 90"),
         (histogram("zip", AGE), "statistics.columns", "column zip is not declared here"),
         (
             histogram("occupation", {"kind": "category", "values": ["Sales"]}),
             "statistics.columns",
             "column occupation is free text here, which is never released",
         ),
-        (histogram("capital-gain", {**AGE, "low": 0, "high": 1999}), "statistics.cells", "2000 cells are more than 1000"),
+        (histogram("capital-gain", {**AGE, "low": 0, "high": 1999}), "statistics.cells", "2000 cells are more than"),
         (request(min_count=0), "statistics.columns", "min_count 0 is below the site's 20"),
         (request(2.0), "limits.epsilon_per_job", "the job's ε=2.00 is above 1.00"),
         (request(study="credit"), "allow.studies", "credit is not in [census]"),
@@ -223,8 +223,8 @@ def test_requests_that_need_others_or_come_from_elsewhere(
         run(consortium, site, request(privacy=gaussian, **distributed))
     with pytest.raises(ProvisioningError, match="no user's kit with a usable key"):
         release_at_site(site, request(), tmp_path)
-    with pytest.raises(PolicyViolation):  # a site's own certificate is no user's
-        release_at_site(site, request(), site.kit)
+    refused = release_at_site(site, request(), site.kit)  # a site's own certificate is no user's
+    assert "submitter.role" in [violation.rule for violation in refused.decision.violations]
 
 
 def _ask(kit: Path, user_kit: Path, text: str, barrier: Any, results: Any) -> None:
@@ -238,10 +238,10 @@ def _ask(kit: Path, user_kit: Path, text: str, barrier: Any, results: Any) -> No
 def test_two_analysts_race_for_the_last_tenth_of_epsilon(consortium: ProvisionedConsortium, site: SiteFiles) -> None:
     """Two processes on one ledger: one is answered, the other reads why not."""
     _leave_room_for_one(site, 0.1)
-    spawn = multiprocessing.get_context("spawn")
-    barrier, results = spawn.Barrier(2), spawn.Queue()
+    fork = multiprocessing.get_context("fork")
+    barrier, results = fork.Barrier(2), fork.Queue()
     processes = [
-        spawn.Process(
+        fork.Process(
             target=_ask, args=(site.kit, consortium.user_kit(user), request(0.1).model_dump_json(), barrier, results)
         )
         for user in (ANALYST, SECOND)
