@@ -13,6 +13,9 @@ from almoner.flare.job_run import Ask, JobRun, Tell
 from almoner.flare.protections import server_protection
 from almoner.flare.site_files import load_site_files
 from almoner.flare.site_job import SiteJob
+from almoner.flare.statistics_context import StatisticsContext, load_statistics
+from almoner.flare.statistics_job import StatisticsJob
+from almoner.flare.statistics_run import StatisticsRun
 from almoner.flare.training_context import TrainingContext, load_training
 from almoner.flare.training_job import TrainingJob
 from almoner.flare.training_run import TrainingRun
@@ -42,6 +45,8 @@ def site_job(context: JobContext) -> SiteJob:
     match context:
         case TrainingContext():
             return TrainingJob(context)
+        case StatisticsContext():
+            return StatisticsJob(context)
     raise TypeError(type(context).__name__)
 
 
@@ -51,6 +56,8 @@ def job_run(envelope: JobEnvelope, job_id: str, ask: Ask, tell: Tell, heads: Ser
     Raises:
         ProtocolError: the roster lacks a site of the job, or there are too few for its protection.
     """
+    if envelope.spec.kind == "statistics":
+        return StatisticsRun(envelope, job_id, ask, tell, heads)
     dimension = workload(envelope.training.workload).dimension
     protection = server_protection(envelope, job_id, heads.roster, dimension)
     return TrainingRun(envelope, job_id, protection, dimension, ask, tell, heads)
@@ -62,4 +69,5 @@ def _load(workspace: Workspace, job_id: str) -> JobContext:
     envelope = read_envelope(Path(workspace.get_app_config_dir(job_id)))
     with site.ledger() as ledger:
         plan = JobPlan.of_steps(ledger.reserved_steps(job_id))
-    return load_training(job_id, site, envelope, plan)
+    load = load_statistics if envelope.spec.kind == "statistics" else load_training
+    return load(job_id, site, envelope, plan)

@@ -131,7 +131,9 @@ class SiteJob(ABC):
         last = self._last_answer
         if last is None or header.round != last.round:
             return None
-        same = {"train": ReplyKind.UPDATE, "release": ReplyKind.RELEASE}.get(header.kind)
+        same = {"train": ReplyKind.UPDATE, "release": ReplyKind.RELEASE, "statistics": ReplyKind.STATISTICS}.get(
+            header.kind
+        )
         if last.kind is not same:
             return None
         if header.kind == "train":
@@ -149,6 +151,13 @@ class SiteJob(ABC):
         if header.contributors and not due:
             raise ProtocolError("a total where none is due")
         return body[:size], body[size:]
+
+    def _begin_round(self, header: TaskHeader, announcement: bytes) -> None:
+        """Let the protection take a round's announcement; from here on the round is begun, and never again."""
+        self._rounds_begun = header.round
+        self._protection.begin(header.round, header.ring, announcement)
+        if header.ring and self._context.site.policy.site not in header.ring:
+            raise ProtocolError(f"round {header.round} goes on without this site")
 
     def _commit(self, step: str) -> None:
         """Charge a step; on return the charge is durable."""
