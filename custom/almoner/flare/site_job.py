@@ -26,7 +26,7 @@ from almoner.errors import ProtocolError
 from almoner.flare.head_exchange import HeadExchange
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed
-from almoner.flare.wire import REPLY_TO, ReplyKind, TaskHeader
+from almoner.flare.wire import REPLY_TO, ReplyKind, TaskHeader, TaskKind
 from almoner.protection.scheme import SiteProtection, Task
 
 
@@ -40,6 +40,14 @@ class State(Enum):
     READY = auto()
     RELEASED = auto()
     DONE = auto()
+
+
+_RESULT_OF: dict[TaskKind, ReplyKind] = {
+    "train": ReplyKind.UPDATE,
+    "release": ReplyKind.RELEASE,
+    "statistics": ReplyKind.STATISTICS,
+}
+"""Tasks whose answer is given again if they are delivered again."""
 
 
 class SiteJob(ABC):
@@ -131,10 +139,7 @@ class SiteJob(ABC):
         last = self._last_answer
         if last is None or header.round != last.round:
             return None
-        same = {"train": ReplyKind.UPDATE, "release": ReplyKind.RELEASE, "statistics": ReplyKind.STATISTICS}.get(
-            header.kind
-        )
-        if last.kind is not same:
+        if last.kind is not _RESULT_OF.get(header.kind):
             return None
         if header.kind == "train":
             start = len(body) - self._protection.announcement_bytes(header.ring)
