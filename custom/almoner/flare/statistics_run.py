@@ -34,9 +34,8 @@ class StatisticsRun(JobRun):
             self._report("statistics", ROUND)
             lengths = dict.fromkeys(self._sites, self._bytes)
             replies = self._gather("statistics", ROUND, self._sites, ReplyKind.STATISTICS, lengths=lengths)
-            result.statistics = found.model_copy(
-                update={"by_site": {site: read_cells(b) for site, b in replies.items()}}
-            )
+            cells = {site: read_cells(reply) for site, reply in replies.items()}
+            result.statistics = found.model_copy(update={"by_site": cells})
         else:
             total, contributors = self._add_up(result)
             result.statistics = found.model_copy(update={"total": total, "contributors": contributors})
@@ -55,7 +54,5 @@ class StatisticsRun(JobRun):
         given = self._ask(header, last.body, self._sites, ReplyKind.TOTAL, least, lengths)
         total = agreed_body(given, least)
         if total is None:
-            raise FederationError(
-                f"the total: fewer than {least} sites opened the same; what was charged stays charged"
-            )
+            raise FederationError(f"total: fewer than {least} sites opened the same; what was charged stays charged")
         return read_cells(total), last.contributors

@@ -5,7 +5,7 @@ import opendp.prelude as dp
 from numpy.typing import NDArray
 
 from almoner.privacy.distributed_noise import shared_noise
-from almoner.privacy.statistics_range import MODULUS
+from almoner.protection.modulus import MODULUS
 from almoner.schema.statistics import StatisticsSpec
 
 dp.enable_features("contrib")
@@ -30,9 +30,8 @@ def noised_share(spec: StatisticsSpec, exact: NDArray[np.int64], num_sites: int)
 
     Reference: Canonne, Kamath, Steinke, arXiv:2004.00010 (the sampler, on exact rationals); arXiv:2102.06387.
     """
-    noise = np.concatenate(
-        [discrete_gaussian(each.site_sigma, each.part.num_cells) for each in shared_noise(spec, num_sites)]
-    )
+    shares = shared_noise(spec, num_sites)
+    noise = np.concatenate([discrete_gaussian(each.site_sigma, each.part.num_cells) for each in shares])
     sums = (value + drawn for value, drawn in zip(exact.tolist(), noise.tolist(), strict=True))
     return np.array([_signed(value) for value in sums], dtype=np.int64)
 

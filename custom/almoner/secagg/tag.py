@@ -24,10 +24,11 @@ import numpy.typing as npt
 from almoner.errors import ProtocolError
 from almoner.protection.boxes import derive
 from almoner.protection.hidden import Hidden
+from almoner.protection.modulus import MODULUS
 from almoner.protection.stream import Stream
 from almoner.secagg.blocks import BLOCK_VALUES
 
-PRIME = 2**61 - 1
+PRIME = MODULUS
 TAG_BYTES = 8
 ROW_VALUES = 8192
 MAX_VALUE = 2**24
