@@ -6,11 +6,13 @@ floor, taken as a policy of the same site with the same accounts, ledger and clo
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 
 from almoner.admission.bounds import AtLeast, AtMost, Bound, Permission, Pinned, Within
 from almoner.admission.rules_submission import windows_text
 from almoner.errors import PolicyViolation
-from almoner.schema.policy import DAYS, Allow, ConsortiumPolicy, Quotas, Require, SitePolicy
+from almoner.schema.declarations import Declarations
+from almoner.schema.policy import DAYS, Allow, ConsortiumPolicy, Quotas, Require, SitePolicy, StatisticsGrant
 
 Policy = SitePolicy | ConsortiumPolicy
 
@@ -87,7 +89,16 @@ def _allow_bounds(allow: Allow) -> dict[str, Bound]:
         "allow.initial_weights": Pinned(allow.initial_weights or {}, allow.workloads),
         "allow.releases": _names(allow.releases),
         "allow.windows": _windows(allow),
+        **_statistics_bounds(allow.statistics),
         "allow.psi": AtMost(allow.psi.max_identifiers if allow.psi else 0),
+    }
+
+
+def _statistics_bounds(grant: StatisticsGrant | None) -> dict[str, Bound]:
+    """Return the fields of `allow.statistics`; none given admits none."""
+    return {
+        "allow.statistics.trust": _names(grant.trust if grant else ()),
+        "allow.statistics.max_cells": AtMost(grant.max_cells if grant else 0),
     }
 
 
@@ -174,3 +185,16 @@ def verify_tightens(policy: SitePolicy, floor: ConsortiumPolicy, source: str) ->
             f"{source}: {first.field}: {first.site_value} is looser than the consortium's floor ({first.floor_value})"
         )
         raise PolicyViolation(text + " → tighten it" + (f" (and {more} more)" if more else ""))
+
+
+def verify_policies(root: Path, declarations: Declarations) -> None:
+    """Check every site's policy of a consortium against its floor.
+
+    Args:
+        root: the folder of declarations; for the texts of errors.
+
+    Raises:
+        PolicyViolation: naming file and field.
+    """
+    for site, policy in declarations.policies.items():
+        verify_tightens(policy, declarations.floor, str(declarations.policy_path(root, site)))

@@ -6,6 +6,7 @@ and texts depend on declared parameters and on the ledger alone.
 
 from almoner.admission import rules_history as history
 from almoner.admission import rules_privacy as privacy
+from almoner.admission import rules_statistics as statistics
 from almoner.admission import rules_submission as submission
 from almoner.admission import rules_task as task
 from almoner.admission.rule import Rule
@@ -31,6 +32,10 @@ RULES: tuple[Rule, ...] = (
     Rule("allow.datasets", "allow.datasets", "the data set is admitted", task.datasets),
     Rule("dataset.sizes", "", "the data set's size is declared at every site", task.dataset_sizes),
     Rule("allow.releases", "allow.releases", "what else than the model is released", task.releases),
+    Rule("allow.statistics", "allow.statistics", "statistics, and under which trust model", statistics.allowed),
+    Rule("statistics.cells", "allow.statistics.max_cells", "how many numbers a request tells", statistics.cells),
+    Rule("statistics.columns", "", "columns, bounds and categories as the site declares them", statistics.columns),
+    Rule("statistics.range", "", "sums with their noise fit the modulus of secure aggregation", statistics.wraps),
     Rule("job.grid", "", "an update with its noise fits the integers that are sent", task.grid),
     Rule("aggregation.parties", "", "enough sites for those that may collude", privacy.parties),
     Rule("account.unit", "accounts.0.privacy_unit", "unit of privacy", privacy.account_unit),

@@ -13,9 +13,9 @@ from almoner.flare.approval_files import AskedJob, Officer, recorded_job, write_
 from almoner.flare.exporting import job_sites
 from almoner.flare.site_files import SiteFiles, load_kit
 from almoner.flare.site_view import installed_workloads
-from almoner.schema.declarations import load_declarations
-from almoner.schema.documents import load_document
-from almoner.schema.job import JobSpec
+from almoner.schema.declarations import declarations_of_study
+from almoner.schema.documents import load_job
+from almoner.schema.envelope import workload_of
 
 JOB_ARGUMENT = typer.Argument(help="the digest that the refusal names, or a JobSpec")
 SITE_OPTION = typer.Option("--site-folder", help="the site's folder: it holds kit/ and ledger/")
@@ -73,9 +73,10 @@ def _asked_job(job: str, site: SiteFiles, root: Path, submitter: str | None) -> 
         return recorded_job(site, job, submitter)
     if submitter is None:
         raise PolicyViolation(f"{job}: a JobSpec does not say whose job it will be → give --submitter")
-    spec = load_document(Path(job), JobSpec)
-    known = installed_workloads().get(spec.workload)
-    return AskedJob(spec, job_sites(spec, load_declarations(root)), submitter, known.digest if known else "")
+    spec = load_job(Path(job))
+    known = installed_workloads().get(workload_of(spec))
+    sites = job_sites(spec, declarations_of_study(root, spec.study))
+    return AskedJob(spec, sites, submitter, known.digest if known else "")
 
 
 def _show(asked: AskedJob, verb: str, yes: bool) -> None:

@@ -24,9 +24,9 @@ FolderArgument = Annotated[Path, typer.Argument(help="the site's (or user's) own
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON for scripts")]
 
 
-def begin_command(root: Path, out: Path, port: int) -> None:
+def begin_command(root: Path, out: Path, port: int, declared: str | None) -> None:
     """Make the root's key and the forms; `almoner provision --keys-at-site`."""
-    folder = keys_at_site.begin(root, out, port)
+    folder = keys_at_site.begin(root, out, port, declared)
     consortium = folder.declarations.consortium
     forms = render_forms(consortium)
     console.print(f"made the root of {consortium.name} in {out}")
@@ -49,7 +49,7 @@ def approve_requests_command(
     """Check the requests in FOLDER/requests, have their certificates issued, and write the packages.
 
     Put each NAME.request.zip into FOLDER/requests as it came. A request for another name, organisation or role than
-    provisioning/consortium.yaml has, or with anything added, is refused. Compare the fingerprint of each key with its
+    the declared consortium has, or with anything added, is refused. Compare the fingerprint of each key with its
     owner, by telephone, then give --yes; without it nothing is issued, and the exit code is 2 if there is a request.
     Packages are written once every site has its certificate; run it again for requests that come later.
 

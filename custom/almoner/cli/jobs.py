@@ -8,20 +8,21 @@ import typer
 
 from almoner.cli.app import console, new_group, print_json
 from almoner.cli.approvals import approve_command, deny_command
+from almoner.errors import DocumentError
 from almoner.flare.exporting import export_job, job_sites
 from almoner.flare.job_result import read_result
 from almoner.flare.planning import plan_job
 from almoner.flare.session import JobReport, open_session
 from almoner.privacy.plan import epsilon_of_noise
-from almoner.schema.declarations import load_declarations
-from almoner.schema.documents import load_document
+from almoner.schema.declarations import declarations_of_study
+from almoner.schema.documents import load_job
 from almoner.schema.job import JobSpec
 
 app = new_group("Plan, export, submit, approve, follow and fetch jobs.")
 app.command("approve")(approve_command)
 app.command("deny")(deny_command)
 
-SPEC_ARGUMENT = typer.Argument(help="a JobSpec, such as jobs/heart_disease.yaml")
+SPEC_ARGUMENT = typer.Argument(help="a job, such as jobs/heart_disease.yaml")
 KIT_OPTION = typer.Option("--kit", help="your startup kit: the folder with startup/fed_admin.json in it")
 ROOT_OPTION = typer.Option("--root", help="the folder with provisioning/, policies/ and site_configs/")
 STUDY_OPTION = typer.Option("--study", help="the FLARE study of the job")
@@ -49,17 +50,19 @@ def plan_command(
 
     Example: almoner job plan jobs/heart_disease.yaml --noise-multiplier 8
     """
-    spec = load_document(spec_path, JobSpec)
-    if noise is not None:
+    spec = load_job(spec_path)
+    if noise is not None and not isinstance(spec, JobSpec):
+        raise DocumentError(f"{spec_path}: --noise-multiplier is for training jobs → set privacy.target_epsilon")
+    if noise is not None and isinstance(spec, JobSpec):
         privacy = spec.privacy.model_copy(update={"target_epsilon": epsilon_of_noise(spec, noise)})
         spec = spec.model_copy(update={"privacy": privacy})
-    decisions = plan_job(spec, load_declarations(root), consortium, user)
+    decisions = plan_job(spec, declarations_of_study(root, spec.study), consortium, user)
     if as_json:
         print_json([decision.model_dump(mode="json") for decision in decisions])
     else:
         for decision in decisions:
             console.print(decision.render())
-        if decisions and spec.rounds:
+        if decisions and isinstance(spec, JobSpec) and spec.rounds:
             console.print(f"privacy.target_epsilon: {spec.privacy.target_epsilon:g}")
             console.print(f"noise multiplier {decisions[0].noise_multiplier:.3f}, {spec.num_steps} steps a site")
     if any(decision.verdict == "refused" for decision in decisions):
@@ -76,7 +79,8 @@ def export_command(
 
     Example: almoner job export jobs/heart_disease.yaml
     """
-    folder = export_job(load_document(spec_path, JobSpec), load_declarations(root), out)
+    spec = load_job(spec_path)
+    folder = export_job(spec, declarations_of_study(root, spec.study), out)
     console.print(str(folder))
 
 
@@ -91,7 +95,8 @@ def submit_command(
 
     Example: almoner job submit jobs/heart_disease.yaml --kit build/trial/users/lead@cleveland.example
     """
-    spec, declarations = load_document(spec_path, JobSpec), load_declarations(root)
+    spec = load_job(spec_path)
+    declarations = declarations_of_study(root, spec.study)
     job_sites(spec, declarations)
     with tempfile.TemporaryDirectory(prefix="almoner-job-") as folder, open_session(kit, spec.study) as session:
         job_id = session.submit(export_job(spec, declarations, Path(folder)))

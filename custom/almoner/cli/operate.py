@@ -10,9 +10,8 @@ from almoner.cli.app import console, print_json
 from almoner.cli.enrolment import begin_command
 from almoner.errors import ProvisioningError
 from almoner.flare.federation import Federation, require_free_port
-from almoner.flare.provisioning import load_consortium, provision, read_port
+from almoner.flare.provisioning import declarations_of_folder, load_consortium, provision, read_port
 from almoner.flare.session import open_session
-from almoner.schema.declarations import load_declarations
 
 DEFAULT_PORT = 8102
 ROOT_OPTION = typer.Option("--root", help="the folder with provisioning/, policies/ and site_configs/")
@@ -25,6 +24,9 @@ def provision_command(
     keys_at_site: Annotated[
         bool, typer.Option("--keys-at-site", help="make the root's key alone, and forms for sites and users")
     ] = False,
+    declared: Annotated[
+        str | None, typer.Option("--declared", help="another than the default one: NAME of provisioning/NAME.yaml")
+    ] = None,
 ) -> None:
     """Make a consortium: new keys, hardened and signed kits, empty ledgers.
 
@@ -33,9 +35,9 @@ def provision_command(
     Example: almoner provision --out build/trial --port 8102
     """
     if keys_at_site:
-        begin_command(root, out, port)
+        begin_command(root, out, port, declared)
         return
-    made = provision(root, out, port)
+    made = provision(root, out, port, declared)
     console.print(f"provisioned {made.declarations.consortium.name} in {out}")
     console.print("  server/kit, sites/<site>/kit, users/<user>: hand each to its owner over a safe channel")
     console.print("  authority/: every private key; keep it offline, or destroy it when no site is to be added")
@@ -54,7 +56,7 @@ def up_command(
         raise ProvisioningError(f"{consortium}: no provisioned consortium → almoner provision --out {consortium}")
     if not (consortium / "sites").is_dir():
         raise ProvisioningError(f"{consortium}: its sites have their kits themselves → almoner site start, at each")
-    made = load_consortium(consortium, load_declarations(root), read_port(consortium))
+    made = load_consortium(consortium, declarations_of_folder(root, consortium), read_port(consortium))
     require_free_port(made.port)
     with Federation(made) as federation:
         federation.start(console.print)

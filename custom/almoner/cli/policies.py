@@ -9,7 +9,7 @@ import typer
 
 from almoner import __version__
 from almoner.admission.diff import policy_changes
-from almoner.admission.lattice import Policy, verify_tightens
+from almoner.admission.lattice import Policy, verify_policies
 from almoner.admission.policy_cases import CaseResult, Installation, run_case, uncovered
 from almoner.admission.rule import UNSET, Rule, Verdict
 from almoner.admission.rules import DOOR_RULES, RULES
@@ -17,9 +17,15 @@ from almoner.cli.app import console, new_group, print_json
 from almoner.errors import DocumentError
 from almoner.flare.planning import explain_job
 from almoner.flare.site_view import installed_workloads
-from almoner.schema.declarations import Declarations, load_declarations
-from almoner.schema.documents import field_lines, load_document, read_text
-from almoner.schema.job import JobSpec
+from almoner.schema.declarations import (
+    DEFAULT,
+    Declarations,
+    declarations_of_study,
+    load_all_declarations,
+    load_declarations,
+)
+from almoner.schema.documents import field_lines, load_document, load_job, read_text
+from almoner.schema.envelope import AnyJobSpec
 from almoner.schema.policy import ConsortiumPolicy, SitePolicy
 from almoner.schema.policy_case import PolicyTests
 
@@ -31,15 +37,20 @@ SHOWN = {"holds": "holds", "broken": "BROKEN", "unset": "-"}
 
 
 @app.command("check")
-def check_command(root: Annotated[Path, ROOT_OPTION] = Path()) -> None:
-    """Check that every declaration is well formed and no site's policy is looser than the consortium's.
+def check_command(
+    root: Annotated[Path, ROOT_OPTION] = Path(),
+    declared: Annotated[
+        str | None, typer.Option("--declared", help="one consortium alone, by the name of its file in provisioning/")
+    ] = None,
+) -> None:
+    """Check that every declaration is well formed and no site's policy is looser than its consortium's.
 
     Example: almoner policy check
     """
-    declarations = load_declarations(root)
-    for site, policy in declarations.policies.items():
-        verify_tightens(policy, declarations.floor, str(root / "policies" / f"{site}.yaml"))
-    for site, policy in declarations.policies.items():
+    checked = load_all_declarations(root) if declared is None else (load_declarations(root, declared),)
+    for declarations in checked:
+        verify_policies(root, declarations)
+    for site, policy in ((site, policy) for found in checked for site, policy in found.policies.items()):
         several = len(policy.accounts) > 1
         caps = [
             f"ε ≤ {account.epsilon_cap:g}, δ = {account.delta:g} for life" + f" of {account.population}" * several
@@ -50,7 +61,7 @@ def check_command(root: Annotated[Path, ROOT_OPTION] = Path()) -> None:
 
 @app.command("explain")
 def explain_command(
-    spec_path: Annotated[Path, typer.Argument(help="a JobSpec, such as jobs/heart_disease.yaml")],
+    spec_path: Annotated[Path, typer.Argument(help="a job, such as jobs/heart_disease.yaml")],
     site: Annotated[str, typer.Option("--site", help="whose policy")],
     root: Annotated[Path, ROOT_OPTION] = Path(),
     consortium: Annotated[
@@ -65,11 +76,12 @@ def explain_command(
 
     Example: almoner policy explain jobs/heart_disease.yaml --site cleveland
     """
-    spec, declarations = load_document(spec_path, JobSpec), load_declarations(root)
+    spec = load_job(spec_path)
+    declarations = declarations_of_study(root, spec.study)
     asked = explain_job(spec, site, declarations, consortium, user)
     index = _account_index(spec, site, declarations)
     answers = [(replace(rule, field=rule.field.replace("accounts.0.", f"accounts.{index}.")), v) for rule, v in asked]
-    path = root / "policies" / f"{site}.yaml"
+    path = declarations.policy_path(root, site)
     lines = field_lines(read_text(path), str(path), (rule.field for rule, _ in answers if rule.field))
     broken = [rule.name for rule, verdict in answers if verdict.status == "broken"]
     if as_json:
@@ -85,7 +97,7 @@ def explain_command(
         raise typer.Exit(1)
 
 
-def _account_index(spec: JobSpec, site: str, declarations: Declarations) -> int:
+def _account_index(spec: AnyJobSpec, site: str, declarations: Declarations) -> int:
     """Return which of a policy's accounts a job is charged to."""
     policy = declarations.policies[site]
     return policy.accounts.index(policy.account_of(declarations.sites[site].population_of(spec.dataset)))
@@ -160,8 +172,11 @@ def run_tests_command(
 
 def _run_tests(root: Path) -> list[CaseResult]:
     """Run all files of tests."""
-    jobs = {path.stem: load_document(path, JobSpec) for path in sorted((root / "jobs").glob("*.yaml"))}
-    made = Installation(load_declarations(root), jobs, installed_workloads(), __version__)
+    jobs = {path.stem: load_job(path) for path in sorted((root / "jobs").glob("*.yaml"))}
+    made = {
+        found.declared: Installation(found, jobs, installed_workloads(), __version__)
+        for found in load_all_declarations(root)
+    }
     files = sorted((root / "policies" / "tests").glob("*.yaml"))
     if not files:
         raise DocumentError(f"{root / 'policies' / 'tests'}: no tests → write one, see policies/README.md")
@@ -169,8 +184,9 @@ def _run_tests(root: Path) -> list[CaseResult]:
     for path in files:
         tests = load_document(path, PolicyTests)
         policy = load_document(root / "policies" / tests.policy, SitePolicy)
+        folder = Path(tests.policy).parent.name
         for case in tests.cases:
-            result = run_case(case, policy, made)
+            result = run_case(case, policy, made.get(folder, made[DEFAULT]))
             results.append(CaseResult(f"{path.name}: {result.name}", result.expected, result.refused_by))
     return results
 

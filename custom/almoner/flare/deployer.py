@@ -32,11 +32,12 @@ from almoner.flare.site_view import site_view
 from almoner.flare.tree import tree_digest
 from almoner.flare.upload import SignedApp, read_signed_app
 from almoner.privacy.ledger import Ledger, Reservation
-from almoner.privacy.plan import JobPlan, job_events
+from almoner.privacy.plan import JobPlan
+from almoner.privacy.plans import plan_of
 from almoner.provision import names
 from almoner.schema.decision import Decision, Violation
 from almoner.schema.documents import parse_document
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope, workload_of
 from almoner.workloads.installed import package_digest
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         try:
             app = read_signed_app(app_data, site.root_ca)
             envelope = _read_envelope(app)
-            plan = job_events(envelope.spec)
+            plan = plan_of(envelope.spec, len(envelope.sites))
         except (PolicyViolation, DocumentError) as error:
             unread = (Violation(rule="job.unreadable", finding=str(error), remedy="export the job again"),)
             refusal = refuse_unread(site_view(site, ledger, history, None), name, unread)
@@ -151,8 +152,8 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
             envelope_digest=decision.envelope_digest,
             tree_digest=tree_digest(render_app(request.envelope)),
             population=view.config.datasets[request.envelope.spec.dataset].population,
-            privacy_unit=request.envelope.spec.privacy.unit,
-            neighboring_relation=request.envelope.spec.privacy.neighboring_relation,
+            privacy_unit=request.envelope.spec.privacy_unit,
+            neighboring_relation=request.envelope.spec.neighboring_relation,
             steps=plan.steps,
         )
         try:
@@ -166,7 +167,7 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
 def _submitted(view: SiteView, envelope: JobEnvelope) -> dict[str, Any]:
     """Return what the ledger keeps of a submission beside the decision: all that a data officer is to approve."""
     spec = envelope.spec
-    known = view.workloads.get(spec.workload)
+    known = view.workloads.get(workload_of(spec))
     return {
         "spec": spec.model_dump(mode="json"),
         "sites": list(envelope.sites),

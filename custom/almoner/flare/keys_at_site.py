@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from cryptography import x509
 
+from almoner.admission.lattice import verify_policies
 from almoner.data.atomic import write_atomically
 from almoner.errors import ProvisioningError
 from almoner.flare import flare_cert
-from almoner.flare.provisioning import verify_policies
+from almoner.flare.provisioning import declarations_of_folder, write_declared
 from almoner.provision.issued import load_certificate, subject_of
 from almoner.provision.requests import CertificateRequest, key_fingerprint, read_request, render_forms
 from almoner.provision.roster import fingerprint
@@ -87,17 +88,18 @@ def _profile(consortium: Consortium, port: int) -> dict[str, Any]:
     return {"name": consortium.name, "scheme": "grpc", "connection_security": "mtls", "server": server}
 
 
-def begin(declarations_root: Path, out: Path, port: int) -> OperatorFolder:
+def begin(declarations_root: Path, out: Path, port: int, declared: str | None = None) -> OperatorFolder:
     """Make a consortium's root key, and a form for every site and user.
 
     Args:
         out: a folder that does not exist yet.
+        declared: which of the declared consortia; see `load_declarations`.
 
     Raises:
         ProvisioningError: the folder exists, or FLARE failed.
         DocumentError, PolicyViolation: a declaration is wrong.
     """
-    declarations = load_declarations(declarations_root)
+    declarations = load_declarations(declarations_root, declared)
     verify_policies(declarations_root, declarations)
     if out.exists():
         raise ProvisioningError(f"{out}: exists already → give a new folder; a root key is never made anew")
@@ -105,6 +107,7 @@ def begin(declarations_root: Path, out: Path, port: int) -> OperatorFolder:
     try:
         folder.authority.mkdir(parents=True, mode=0o700)
         out.chmod(0o700)
+        write_declared(out, declarations)
         flare_cert.make_root(_profile(declarations.consortium, port), folder.authority)
         write_forms(folder)
     except OSError as error:
@@ -130,7 +133,7 @@ def open_folder(declarations_root: Path, out: Path) -> OperatorFolder:
     Raises:
         ProvisioningError: it is none, or of another consortium or server.
     """
-    declarations = load_declarations(declarations_root)
+    declarations = declarations_of_folder(declarations_root, out)
     verify_policies(declarations_root, declarations)
     folder = OperatorFolder(out, declarations)
     try:

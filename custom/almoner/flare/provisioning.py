@@ -17,7 +17,7 @@ from nvflare.lighter.provision import prepare_project
 from nvflare.lighter.provisioner import Provisioner
 from nvflare.lighter.spec import Builder
 
-from almoner.admission.lattice import verify_tightens
+from almoner.admission.lattice import verify_policies
 from almoner.errors import ProvisioningError
 from almoner.flare.builders import HardenedKitBuilder, KitSignatureBuilder
 from almoner.flare.site_files import LEDGER
@@ -25,7 +25,11 @@ from almoner.privacy.ledger import Ledger
 from almoner.provision.project import render_project
 from almoner.provision.roster import fingerprint
 from almoner.schema.declarations import Declarations, load_declarations
+from almoner.schema.documents import read_text
 from almoner.schema.policy import SitePolicy
+
+_DECLARED_FILE = "declared"
+"""Holds the declared name of the consortium in a provisioned folder; folders without it are of the default one."""
 
 
 @dataclass(frozen=True)
@@ -58,33 +62,25 @@ class ProvisionedConsortium:
         return self.root / "users" / user
 
 
-def verify_policies(root: Path, declarations: Declarations) -> None:
-    """Check every site's policy against the consortium's floor.
-
-    Raises:
-        PolicyViolation: naming file and field.
-    """
-    for site, policy in declarations.policies.items():
-        verify_tightens(policy, declarations.floor, str(root / "policies" / f"{site}.yaml"))
-
-
-def provision(declarations_root: Path, out: Path, port: int) -> ProvisionedConsortium:
+def provision(declarations_root: Path, out: Path, port: int, declared: str | None = None) -> ProvisionedConsortium:
     """Make a new consortium with new keys, new kits and new, empty ledgers.
 
     Args:
         declarations_root: the folder with `provisioning/`, `policies/` and `site_configs/`.
         out: a folder that does not exist yet; accounts are for life, so none is ever made anew.
+        declared: which of the declared consortia; see `load_declarations`.
 
     Raises:
         ProvisioningError: the folder exists, or FLARE's provisioner failed.
         DocumentError, PolicyViolation: a declaration is wrong.
     """
-    declarations = load_declarations(declarations_root)
+    declarations = load_declarations(declarations_root, declared)
     verify_policies(declarations_root, declarations)
     if out.exists():
         raise ProvisioningError(f"{out}: exists already → give a new folder; accounts and keys are never made anew")
     out.mkdir(parents=True, mode=0o700)
     try:
+        write_declared(out, declarations)
         kits = _make_central_kits(declarations, out / "authority", port)
         _deliver(kits, declarations, out)
         _open_ledgers(declarations, out)
@@ -164,6 +160,21 @@ def open_ledger(policy: SitePolicy, folder: Path) -> None:
     with Ledger.create(path, policy.site) as ledger:
         for account in policy.accounts:
             ledger.open_account(account)
+
+
+def write_declared(out: Path, declarations: Declarations) -> None:
+    """Record in a new folder which declared consortium it is of."""
+    (out / _DECLARED_FILE).write_text(declarations.declared + "\n")
+
+
+def declarations_of_folder(declarations_root: Path, out: Path) -> Declarations:
+    """Read the declarations that a provisioned folder was made from, as they are now.
+
+    Raises:
+        DocumentError: a declaration is wrong, or they have no such consortium any more.
+    """
+    path = out / _DECLARED_FILE
+    return load_declarations(declarations_root, read_text(path).strip() if path.exists() else None)
 
 
 def read_port(out: Path) -> int:

@@ -6,9 +6,10 @@ reply but its body can depend on data.
 
 Replies: SETUP (the site's signed consent, and the ledger heads that it holds of others), HEAD (its own signed
 ledger head), COSIGNATURE (over the heads of all), UPDATE (the protected update of a round), RELEASE (the noised
-accuracy histogram), MODEL (the final weights), REFUSAL (always empty: the one answer to every failure). What the
-protection itself says touches no data: KEYS, CONFIRMATION, AGREEMENT and CONCLUSION at its set-up, ACKNOWLEDGEMENT
-and SHARES (of masks) in a round.
+accuracy histogram), MODEL (the final weights), STATISTICS (a site's noised statistics), TOTAL (the noised sum of all
+sites' statistics, opened), REFUSAL (always empty: the one answer to every failure). What the protection itself says
+touches no data: KEYS, CONFIRMATION, AGREEMENT and CONCLUSION at its set-up, ACKNOWLEDGEMENT and SHARES (of masks) in a
+round.
 """
 
 import json
@@ -43,6 +44,8 @@ TaskKind = Literal[
     "reveal",
     "release",
     "model",
+    "statistics",
+    "total",
 ]
 TASKS: tuple[TaskKind, ...] = get_args(TaskKind)
 
@@ -63,6 +66,12 @@ class ReplyKind(IntEnum):
     CONCLUSION = 10
     ACKNOWLEDGEMENT = 11
     SHARES = 12
+    STATISTICS = 20
+    TOTAL = 21
+
+
+CHARGED = frozenset({ReplyKind.UPDATE, ReplyKind.RELEASE, ReplyKind.STATISTICS})
+"""What touched data: the ledger holds its commit and digest before it leaves; the ledger's head goes with it."""
 
 
 REPLY_TO: dict[Task, ReplyKind] = {

@@ -30,7 +30,7 @@ def render_project(consortium: Consortium, port: int) -> dict[str, Any]:
     return {
         "api_version": 4,
         "name": consortium.name,
-        "description": "rendered from provisioning/consortium.yaml",
+        "description": "rendered from provisioning/",
         "participants": [server, *sites, *users],
         "studies": {name: _render_study(consortium, name) for name in consortium.studies},
     }

@@ -1,8 +1,9 @@
-"""What a data scientist asks for: the JobSpec, and the envelope in which it is submitted once."""
+"""What a data scientist asks for when a model is to be trained: the JobSpec."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from almoner.schema.base import (
     Delta,
@@ -20,10 +21,32 @@ ReleaseKind = Literal["accuracy", "size"]
 
 TRUST_MODELS: dict[str, TrustModel] = {
     "plain": "trusted_server",
+    "robust": "trusted_server",
     "he": "semi_honest_server",
     "secagg": "semi_honest_server",
 }
 """Kind of aggregation → what it asks one to believe, where an operator made the sites' keys."""
+
+RuleKind = Literal[
+    "krum",
+    "multi_krum",
+    "bulyan",
+    "median",
+    "trimmed_mean",
+    "geometric_median",
+    "centered_clipping",
+    "norm_clipped_mean",
+]
+"""Byzantine-robust rules; see `almoner.robust`."""
+GroupRuleKind = Literal["median", "trimmed_mean", "krum"]
+"""Those whose result is the same to the last bit on every machine, so that each site can compute it itself."""
+PreAggregationKind = Literal["nearest_neighbour_mixing", "bucketing", "static_clipping"]
+"""What may be done to the rows before the rule, in the order given."""
+
+_CLIPS = ("static_clipping", "centered_clipping", "norm_clipped_mean")
+ClipNorm = Annotated[float, Field(ge=1e-6, le=1e6)]
+ByzantineSites = Annotated[int, Field(ge=1, le=24)]
+"""Sites that may send anything, f: less than half of at most 50."""
 
 MAX_ROUNDS = 10_000
 MIN_TARGET_EPSILON = 0.01
@@ -75,19 +98,88 @@ class HeAggregation(Model):
     num_colluding_sites: Annotated[int, Field(ge=1, le=50)]
 
 
+class RobustAggregation(Model):
+    """Sites send their noised updates in clear; the server combines them so that a few bad ones do little.
+
+    Args:
+        rule: how the server combines them.
+        num_byzantine_sites: sites that may send anything, f. It is about robustness, and protects no update.
+        pre: what is done to the updates before the rule, in this order.
+        l2_clip_norm: L2 norm to which mean updates are cut, for what clips; not to be given otherwise.
+    """
+
+    kind: Literal["robust"]
+    rule: RuleKind
+    num_byzantine_sites: ByzantineSites
+    pre: tuple[PreAggregationKind, ...] = ()
+    l2_clip_norm: ClipNorm | None = None
+
+    @model_validator(mode="after")
+    def _clips_as_it_says(self) -> "RobustAggregation":
+        if len(set(self.pre)) != len(self.pre):
+            raise ValueError("pre: a step is named twice")
+        clipping = [step for step in (*self.pre, self.rule) if step in _CLIPS]
+        if clipping and self.l2_clip_norm is None:
+            raise ValueError(f"l2_clip_norm: {clipping[0]} needs it; give the norm that mean updates are cut to")
+        if not clipping and self.l2_clip_norm is not None:
+            raise ValueError(f"l2_clip_norm: nothing here clips; leave it out, or use one of {', '.join(_CLIPS)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How the groups of a grouped job are combined; see `SecaggAggregation`."""
+
+    groups: int
+    rule: GroupRuleKind
+    num_byzantine_sites: int
+    l2_clip_norm: float
+
+
 class SecaggAggregation(Model):
     """Sites send masked updates; masks cancel in the sum, and are rebuilt from shares where sites drop out.
 
+    With `groups`, each group of sites has a sum of its own, and a robust rule combines the groups' means. Either all
+    four fields about groups are given, or none.
+
     Args:
         num_colluding_sites: sites that may give the server all that they know, c: it then learns the sum of at
-            least two others, and no less. The larger c is, the more sites a round needs.
+            least two others, and no less. The larger c is, the more sites a round, or each group, needs.
+        groups: into how many groups the study's sites are drawn, once for the study, m.
+        rule: how the groups' means are combined; each site computes it itself.
+        num_byzantine_sites: sites that may send anything, f. Each spoils its group; f may exceed c.
+        l2_clip_norm: L2 norm to which the groups' means are cut.
     """
 
     kind: Literal["secagg"]
     num_colluding_sites: Annotated[int, Field(ge=1, le=50)]
+    groups: Annotated[int, Field(ge=2, le=16)] | None = None
+    rule: GroupRuleKind | None = None
+    num_byzantine_sites: ByzantineSites | None = None
+    l2_clip_norm: ClipNorm | None = None
+
+    @model_validator(mode="after")
+    def _groups_are_given_in_full(self) -> "SecaggAggregation":
+        names = ("groups", "rule", "num_byzantine_sites", "l2_clip_norm")
+        missing = [name for name in names if getattr(self, name) is None]
+        if missing and len(missing) < len(names):
+            given = [name for name in names if name not in missing]
+            raise ValueError(
+                f"{', '.join(given)} without {', '.join(missing)}: groups take all of {', '.join(names)}, or none"
+            )
+        return self
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """How the groups are combined; None for one sum over all sites."""
+        if self.groups is None or self.rule is None or self.num_byzantine_sites is None or self.l2_clip_norm is None:
+            return None
+        return Grouping(self.groups, self.rule, self.num_byzantine_sites, self.l2_clip_norm)
 
 
-AggregationSpec = Annotated[PlainAggregation | HeAggregation | SecaggAggregation, Field(discriminator="kind")]
+AggregationSpec = Annotated[
+    PlainAggregation | RobustAggregation | HeAggregation | SecaggAggregation, Field(discriminator="kind")
+]
 
 
 class AccuracyRelease(Model):
@@ -114,14 +206,43 @@ class JobSpec(Document):
     releases: Annotated[tuple[AccuracyRelease, ...], Field(max_length=1)]
 
     @property
+    def privacy_unit(self) -> str:
+        """What one neighbour is."""
+        return self.privacy.unit
+
+    @property
+    def neighboring_relation(self) -> NeighboringRelation:
+        """Which data sets are neighbours."""
+        return self.privacy.neighboring_relation
+
+    @property
+    def target_delta(self) -> float:
+        """δ of every ε that the job states."""
+        return self.privacy.target_delta
+
+    @property
     def num_steps(self) -> int:
         """Noisy steps that one site takes in the whole job."""
         return self.rounds * self.training.local_steps
 
     @property
     def num_colluding_sites(self) -> int:
-        """Sites that the protection withstands at the server's side; 0 where it sees every update anyway."""
-        return 0 if isinstance(self.aggregation, PlainAggregation) else self.aggregation.num_colluding_sites
+        """Sites that the protection withstands at the server's side, c; 0 where it sees every update anyway."""
+        if isinstance(self.aggregation, PlainAggregation | RobustAggregation):
+            return 0
+        return self.aggregation.num_colluding_sites
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """How the groups of a grouped job are combined; None for every other job."""
+        return self.aggregation.grouping if isinstance(self.aggregation, SecaggAggregation) else None
+
+    @property
+    def num_byzantine_sites(self) -> int:
+        """Sites that may send anything without ruining the model, f; 0 where a single one can."""
+        if isinstance(self.aggregation, RobustAggregation):
+            return self.aggregation.num_byzantine_sites
+        return self.grouping.num_byzantine_sites if self.grouping else 0
 
     def trust_model(self, keys_at_site: bool = False) -> TrustModel:
         """Return what the job's protection asks its sites to believe about the server.
@@ -131,29 +252,3 @@ class JobSpec(Document):
         """
         kind = self.aggregation.kind
         return "active_server" if kind == "secagg" and keys_at_site else TRUST_MODELS[kind]
-
-
-class JobEnvelope(Document):
-    """A JobSpec made ready for exactly one submission.
-
-    Args:
-        spec: the job.
-        sites: the sites that the job is for, in roster order.
-        nonce: 128 random bits in hexadecimal; a site accepts a nonce once.
-        expires_unix_seconds: no site accepts the envelope after this time.
-        almoner_version: the release that rendered the folder; sites compare it with their own.
-    """
-
-    spec: JobSpec
-    sites: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)]
-    nonce: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-    expires_unix_seconds: Annotated[int, Field(gt=0, lt=2**53)]
-    almoner_version: PlainText
-
-    @model_validator(mode="after")
-    def _sites_are_distinct_and_enough(self) -> "JobEnvelope":
-        if len(set(self.sites)) != len(self.sites):
-            raise ValueError("sites: a site is named twice")
-        if len(self.sites) < self.spec.min_sites:
-            raise ValueError(f"sites: {len(self.sites)} named, but the job wants min_sites={self.spec.min_sites}")
-        return self

@@ -27,6 +27,7 @@ from almoner.schema.base import (
 )
 from almoner.schema.job import ReleaseKind
 from almoner.schema.psi import MAX_IDENTIFIERS
+from almoner.schema.statistics import TrustKind
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -148,6 +149,19 @@ class PsiGrant(Model):
     max_identifiers: Annotated[int, Field(ge=1, le=MAX_IDENTIFIERS)]
 
 
+class StatisticsGrant(Model):
+    """Leave to release statistics.
+
+    Args:
+        trust: accepted trust models: `local`, each site noises its own numbers, which the server then sees; or
+            `distributed`, only the noised total over all sites opens.
+        max_cells: most numbers that one request may tell.
+    """
+
+    trust: Annotated[tuple[TrustKind, ...], Field(min_length=1)]
+    max_cells: Count | None = None
+
+
 class Allow(Model):
     """What is admitted; what is not listed is refused.
 
@@ -159,6 +173,8 @@ class Allow(Model):
         releases: kinds of releases besides the model; none for an empty list.
         windows: when jobs are admitted; a job that was admitted may run on after.
         psi: private set intersection; none if left out.
+        statistics: requests for statistics; none if left out, so that a policy written before there were any
+            admits none.
     """
 
     submitters: Annotated[tuple[SubmitterRule, ...], Field(min_length=1)]
@@ -171,6 +187,7 @@ class Allow(Model):
     releases: tuple[ReleaseKind, ...] | None = None
     windows: Annotated[tuple[Window, ...], Field(min_length=1)] | None = None
     psi: PsiGrant | None = None
+    statistics: StatisticsGrant | None = None
 
     @model_validator(mode="after")
     def _pins_are_of_what_is_listed(self) -> "Allow":

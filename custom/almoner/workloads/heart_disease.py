@@ -5,20 +5,16 @@ are those that stand in this file; a value outside is clamped, a missing or unkn
 middle. A line that has no id, split or target, or not the right number of fields, is left out.
 """
 
-import math
 from collections import OrderedDict
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from almoner.data.heart_disease import COLUMNS
-from almoner.data.records import ID_COLUMN, SPLIT_COLUMN
-from almoner.errors import DataError
-from almoner.training.units import UnitData, UnitRecords
+from almoner.training.units import UnitData
 from almoner.workloads.base import Workload
+from almoner.workloads.site_table import Example, finite_number, load_site_table
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "age": (20.0, 80.0),
@@ -46,7 +42,6 @@ INDICATED = frozenset({"chol"})
 
 TARGET = "num"
 _HALF_WIDTH = 3.0
-_HEADER = (ID_COLUMN, SPLIT_COLUMN, *COLUMNS)
 
 
 class HeartDisease(Workload):
@@ -63,18 +58,7 @@ class HeartDisease(Workload):
 
     def load(self, path: Path) -> UnitData:
         """Load a site's `heart.csv`; see the base class for what this guarantees."""
-        try:
-            text = path.read_bytes().decode("utf-8-sig", errors="replace")
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror} → correct the site's configuration") from None
-        header, *lines = (line.rstrip("\r") for line in text.split("\n"))
-        if tuple(header.split(",")) != _HEADER:
-            raise DataError(f"{path}: the first line is not '{','.join(_HEADER)}' → write the file anew")
-        rows = [row for row in map(_parse, lines) if row is not None]
-        return UnitData(
-            train=_unit_records([row for row in rows if row.split == "train"]),
-            test=_unit_records([row for row in rows if row.split == "test"]),
-        )
+        return load_site_table(path, COLUMNS, NUM_FEATURES, _example)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the logistic loss of each record."""
@@ -85,23 +69,10 @@ class HeartDisease(Workload):
         return (outputs > 0).to(outputs.dtype)
 
 
-class _Row(NamedTuple):
-    record_id: str
-    split: str
-    features: list[float]
-    target: float
-
-
-def _parse(line: str) -> _Row | None:
-    """Make of one line what it is by itself; None where it is no usable record."""
-    fields = [field.strip() for field in line.split(",")]
-    if len(fields) != len(_HEADER) or not fields[0] or fields[1] not in ("train", "test"):
-        return None
-    values = dict(zip(COLUMNS, fields[2:], strict=True))
-    target = _number(values[TARGET])
-    if target is None:
-        return None
-    return _Row(fields[0], fields[1], encode(values), float(target > 0))
+def _example(values: dict[str, str]) -> Example | None:
+    """Make of one record what it is by itself; None where it has no target."""
+    target = finite_number(values[TARGET])
+    return None if target is None else (encode(values), float(target > 0))
 
 
 def encode(values: dict[str, str]) -> list[float]:
@@ -124,7 +95,7 @@ def encode(values: dict[str, str]) -> list[float]:
 
 def _encode_number(column: str, text: str) -> list[float]:
     low, high = BOUNDS[column]
-    number = _number(text)
+    number = finite_number(text)
     missing = number is None or (number == 0 and column in NEVER_ZERO)
     middle = (low + high) / 2
     clamped = middle if number is None or missing else min(max(number, low), high)
@@ -137,23 +108,6 @@ def _encode_category(known: tuple[str, ...], text: str) -> list[float]:
     if len(known) == 2:
         return [float(label == known[0]) - float(label == known[1])]
     return [float(label == name) - 1 / len(known) if label in known else 0.0 for name in known]
-
-
-def _number(text: str) -> float | None:
-    """Read a finite number, or nothing."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _unit_records(rows: list[_Row]) -> UnitRecords:
-    """Collect rows; rows with one id are one unit."""
-    _, unit = np.unique(np.array([row.record_id for row in rows], dtype=np.str_), return_inverse=True)
-    features = np.array([row.features for row in rows], dtype=np.float32).reshape(len(rows), NUM_FEATURES)
-    targets = np.array([row.target for row in rows], dtype=np.float32)
-    return UnitRecords(torch.from_numpy(features), torch.from_numpy(targets), unit.astype(np.int64))
 
 
 NUM_FEATURES = len(encode(dict.fromkeys(COLUMNS, "")))

@@ -43,11 +43,31 @@ WORKLOADS = {
     "heart_disease": InstalledWorkload(
         module="almoner.workloads.heart_disease",
         class_name="HeartDisease",
-        sources=("workloads/heart_disease.py", "workloads/base.py", "data/heart_disease.py", "data/records.py"),
+        sources=(
+            "workloads/heart_disease.py",
+            "workloads/base.py",
+            "workloads/site_table.py",
+            "data/heart_disease.py",
+            "data/records.py",
+        ),
         dimension=17,
         units=("patient",),
         initial_weights="b707241545a346265aab1ffb32ff64b55bf8f8dc1b56a46ef33ce3d15db11d33",
-    )
+    ),
+    "bank_credit": InstalledWorkload(
+        module="almoner.workloads.bank_credit",
+        class_name="BankCredit",
+        sources=(
+            "workloads/bank_credit.py",
+            "workloads/base.py",
+            "workloads/site_table.py",
+            "data/give_me_some_credit.py",
+            "data/records.py",
+        ),
+        dimension=225,
+        units=("account",),
+        initial_weights="860fa3ecd7cb319d6a7ad625c3ebd580b1ca4272b1f427d08cb23c1316822408",
+    ),
 }
 
 

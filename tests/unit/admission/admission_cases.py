@@ -14,7 +14,8 @@ from almoner.privacy.plan import JobPlan, job_events
 from almoner.schema.decision import Decision
 from almoner.schema.declarations import load_declarations
 from almoner.schema.documents import load_document
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec
 from almoner.schema.policy import SitePolicy
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -197,7 +197,7 @@ def test_the_operator_holds_the_roots_and_the_servers_key_alone(signed: World) -
     held = {path.name for path in signed.out.rglob("*") if path.is_file() and PEM_BEGIN in path.read_bytes()}
     assert held == {"rootCA.key", "server.key"}
     verify_kit(signed.out / "server" / "kit")
-    assert {path.name for path in signed.out.iterdir()} == {"authority", "requests", "packages", "server"}
+    assert {path.name for path in signed.out.iterdir()} == {"authority", "declared", "requests", "packages", "server"}
     for site in SITES:
         package = json.loads(signed.package(site).read_bytes())
         assert package["site"]["roster"]["keys"] == "site"

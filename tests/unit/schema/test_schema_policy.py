@@ -45,8 +45,8 @@ OPTIONAL = {
     Require: {"min_nominal_records", "min_colluding_sites", "trust_models", "manual_approval"},
     ConsortiumPolicy: {"quotas"},
     SitePolicy: {"quotas"},
+    DatasetConfig: {"unit_column", "columns", "min_count", "identifiers"},
     IdentifierColumn: {"dates"},
-    DatasetConfig: {"unit_column", "identifiers"},
 }
 """Fields that may be left out; each is a restriction that is then not there (or what a join of ids needs)."""
 

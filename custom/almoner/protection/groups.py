@@ -1,0 +1,132 @@
+"""How sites are split into groups for secure aggregation with a robust rule, and what such a layout bears.
+
+Each group is a secure aggregation of its own, and a rule combines the groups' means. All c colluding sites may sit in
+one group, so each group's threshold takes the full c. All f Byzantine sites may sit in different groups, so the rule
+must bear f of the m groups. Who is in which group is not decided here.
+"""
+
+from dataclasses import dataclass
+
+from almoner.errors import PolicyViolation
+from almoner.protection.parties import MIN_SITES, Parties
+from almoner.robust.conditions import min_rows
+from almoner.schema.job import GroupRuleKind
+
+MIN_GROUPS = 3
+"""Of two groups that disagree, nothing tells which one is bad."""
+
+
+def max_groups(num_sites: int, num_colluding_sites: int) -> int:
+    """Return the most groups that so many sites make: each needs two honest members beside all c colluding ones."""
+    return num_sites // max(MIN_SITES, num_colluding_sites + 2)
+
+
+@dataclass(frozen=True)
+class GroupLayout:
+    """Sizes of the groups, and what they bear.
+
+    *Guarantee*: with at most f Byzantine sites and `failed_groups_borne` failed groups, more than half of the m groups
+    are honest, and the rule's own condition holds for the groups left. With at most c sites at its side, the server
+    learns of a group nothing but the sum of at least two honest members.
+
+    *Price*: the server and every site see each group's mean, so a colluding server learns sums over fewer sites than
+    without groups; one bad or missing site takes the honest ones of its group with it.
+
+    Args:
+        num_sites: n, all sites of the study.
+        num_groups: m.
+        num_colluding_sites: c, sites at the server's side; a matter of privacy.
+        num_byzantine_sites: f, sites that may send anything; a matter of robustness. It may exceed c.
+        rule: what combines the means of the groups.
+
+    Raises:
+        PolicyViolation: no such layout protects and bears what it says.
+    """
+
+    num_sites: int
+    num_groups: int
+    num_colluding_sites: int
+    num_byzantine_sites: int
+    rule: GroupRuleKind
+
+    def __post_init__(self) -> None:
+        n, m, c = self.num_sites, self.num_groups, self.num_colluding_sites
+        if m < 1 or c < 1 or self.num_byzantine_sites < 1:
+            raise PolicyViolation("groups, num_colluding_sites and num_byzantine_sites → at least 1 each")
+        if n < MIN_GROUPS * MIN_SITES:
+            raise PolicyViolation(
+                f"{n} sites make at most {n // MIN_SITES} groups of {MIN_SITES}, and a rule needs {MIN_GROUPS} to tell "
+                f"a bad one: secure and robust together mean nothing below {MIN_GROUPS * MIN_SITES} sites "
+                "→ kind robust, or secagg without groups"
+            )
+        most = max_groups(n, c)
+        if m > most:
+            raise PolicyViolation(
+                f"{m} groups of {n} sites have {n // m} each: all c={c} colluding sites may sit in one group, which "
+                f"then takes {max(MIN_SITES, c + 2)} → at most {most} groups, or a smaller num_colluding_sites"
+            )
+        if m < (needed := min_rows(self.rule, self.num_byzantine_sites)):
+            remedy = f"at least {needed} groups, or " if needed <= most else ""
+            raise PolicyViolation(
+                f"{self.rule} needs {needed} groups to bear f={self.num_byzantine_sites} bad ones, there are {m}; "
+                f"{n} sites with c={c} make at most {most} → {remedy}a smaller num_byzantine_sites"
+            )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sites of each group, the larger ones first; they differ by one at most."""
+        size, larger = divmod(self.num_sites, self.num_groups)
+        return (size + 1,) * larger + (size,) * (self.num_groups - larger)
+
+    @property
+    def parties(self) -> tuple[Parties, ...]:
+        """Each group as the parties of its own secure aggregation, in the order of `sizes`."""
+        return tuple(Parties(size, self.num_colluding_sites) for size in self.sizes)
+
+    @property
+    def drops(self) -> tuple[int, ...]:
+        """How many sites of each group may drop out before it fails, in the order of `sizes`."""
+        return tuple(group.num_sites - group.threshold for group in self.parties)
+
+    @property
+    def failed_groups_borne(self) -> int:
+        """How many groups may fail."""
+        return max(failed for failed in range(self.num_groups) if self.bears(failed))
+
+    @property
+    def drops_borne(self) -> int:
+        """How many sites may drop out, wherever they sit."""
+        cheapest = sorted(spare + 1 for spare in self.drops)
+        return sum(cheapest[: self.failed_groups_borne + 1]) - 1
+
+    @property
+    def min_honest_in_sum(self) -> int:
+        """Of how many honest sites, at the least, a server with c colluding ones sees the sum."""
+        return min(group.threshold for group in self.parties) - self.num_colluding_sites
+
+    def bears(self, num_failed: int) -> bool:
+        """Say whether a round counts in which so many groups failed, with f Byzantine sites among the others."""
+        bad, left = num_failed + self.num_byzantine_sites, self.num_groups - num_failed
+        return 2 * bad < self.num_groups and left >= min_rows(self.rule, self.num_byzantine_sites)
+
+    def describe(self) -> tuple[str, ...]:
+        """Return what the layout is, what it bears, and its price, a line each, as `almoner job plan` prints them."""
+        m, f, c = self.num_groups, self.num_byzantine_sites, self.num_colluding_sites
+        drops = dict(zip(self.sizes, self.drops, strict=True))
+        sizes = " and ".join(f"{self.sizes.count(size)} of {size}" for size in drops)
+        spare = ", ".join(f"{spare} in a group of {size}" for size, spare in drops.items())
+        return (
+            f"groups: {self.num_sites} sites in {m} groups ({sizes}), drawn once for the study by its sites",
+            f"attackers: bears {_sites(f)} that may send anything: each spoils its group, and {self.rule} bears {f} "
+            f"bad of {m} groups",
+            f"drops: bears {spare}; bears {self.failed_groups_borne} failed groups: {_sites(self.drops_borne + 1)} "
+            "missing, honest or not, can end the job",
+            f"price: the server and every site see each group's mean; a server with {_sites(c)} at its side sees the "
+            f"sum of as few as {self.min_honest_in_sum} others, under their noise; one bad or missing site can take "
+            "its whole group with it",
+        )
+
+
+def _sites(number: int) -> str:
+    """Return a number of sites in words."""
+    return f"{number} site{'s' * (number != 1)}"
