@@ -8,7 +8,7 @@ Transitions (every other pair of state and question raises `ProtocolError`, and 
     Blinded    --exchange-->  Exchanged  opens the other side's list and blinds it once more; a member seals it
     Exchanged  --compare-->   Aligned    the leader alone: compares, and seals marks for each member
     Exchanged  --learn-->     Aligned    members alone: opens its marks
-    the last question again, byte for byte: the same answer again; any failure: Ended, nothing is held
+    any failure: Ended, nothing is held. Who asks a question again gets the answer from the caller, which keeps it.
 
 Every comparison is between the leader and one member, with keys, salt, fillings and order of its own. An identifier is
 in common if the leader finds it at every member.
@@ -34,7 +34,7 @@ from almoner.errors import ProtocolError
 from almoner.protection.certificates import site_keys
 from almoner.protection.hidden import Hidden
 from almoner.protection.meeting import split_body
-from almoner.protection.set_up import JobKeys, make_set_up, statement
+from almoner.protection.set_up import JobKeys, make_set_up
 from almoner.psi.compare import compare, marked
 from almoner.psi.padding import SiteList, pad, site_list
 from almoner.psi.points import BlindingKey, split_points
@@ -44,7 +44,6 @@ from almoner.psi.terms import PsiTerms
 from almoner.schema.consortium import Roster
 
 S = TypeVar("S", bound=Hidden)
-N = TypeVar("N", bound=Hidden)
 
 
 class SiteAlignment(Hidden):
@@ -68,7 +67,6 @@ class SiteAlignment(Hidden):
         self._terms, self._site, self._private_key_pem = terms, site, private_key_pem
         self._certificate_keys = site_keys(roster, root_certificate_pem, terms.sites)
         self._state: Hidden = New()
-        self._asked = b""
 
     @property
     def leads(self) -> bool:
@@ -96,7 +94,7 @@ class SiteAlignment(Hidden):
         Raises:
             ProtocolError: not the first question.
         """
-        return self._step(b"keys", b"", New, Shown, self._show).said
+        return self._step("keys", New, self._show)
 
     def meet(self, body: bytes) -> None:
         """Check everybody's keys; no data is needed.
@@ -107,7 +105,7 @@ class SiteAlignment(Hidden):
         Raises:
             ProtocolError: anything is not as it must be.
         """
-        self._step(b"meet", body, Shown, Met, self._meet)
+        self._step("meet", Shown, lambda state: self._meet(state, body))
 
     def blind(self, identifiers: Sequence[bytes | None]) -> bytes:
         """Return this site's list: the leader a box for each member, a member one for the leader.
@@ -118,8 +116,7 @@ class SiteAlignment(Hidden):
         Raises:
             ProtocolError: the keys were not checked before.
         """
-        own = site_list(identifiers, self._terms.cap)
-        return self._step(b"blind", b"", Met, Blinded, lambda state, _: self._blind(state, own)).said
+        return self._step("blind", Met, lambda state: self._blind(state, identifiers))
 
     def exchange(self, body: bytes) -> bytes:
         """Blind the other side's list once more; return a member's box for the leader, nothing at the leader.
@@ -130,7 +127,7 @@ class SiteAlignment(Hidden):
         Raises:
             ProtocolError: a box does not open, or no list of points of the right length is in it.
         """
-        return self._step(b"exchange", body, Blinded, Exchanged, self._exchange).said
+        return self._step("exchange", Blinded, lambda state: self._exchange(state, body))
 
     def compare(self, body: bytes) -> bytes:
         """Find what all sites have in common; return a box with marks for each member. The leader's question.
@@ -142,7 +139,7 @@ class SiteAlignment(Hidden):
             ProtocolError: as `exchange`; or this is not the leader.
         """
         self._check_role(leads=True)
-        return self._step(b"compare", body, Exchanged, Aligned, self._compare).said
+        return self._step("compare", Exchanged, lambda state: self._compare(state, body))
 
     def learn(self, body: bytes) -> None:
         """Take the leader's marks. The members' question.
@@ -154,7 +151,7 @@ class SiteAlignment(Hidden):
             ProtocolError: the box does not open, or marks what stands for no record; or this is the leader.
         """
         self._check_role(leads=False)
-        self._step(b"learn", body, Exchanged, Aligned, self._learn)
+        self._step("learn", Exchanged, lambda state: self._learn(state, body))
 
     def _check_role(self, leads: bool) -> None:
         """Refuse the other role's question."""
@@ -162,29 +159,27 @@ class SiteAlignment(Hidden):
             self.close()
             raise ProtocolError(f"alignment: this is no question for {self._site}; it leaves the job")
 
-    def _step(self, name: bytes, body: bytes, start: type[S], end: type[N], move: Callable[[S, bytes], N]) -> N:
-        """Take one transition; whatever is raised on the way leaves the state Ended."""
-        asked, state = statement(b"question", b"", 0, "", name, body), self._state
-        if isinstance(state, end) and asked == self._asked:
-            return state
-        self._state = Ended()
+    def _step(self, name: str, start: type[S], move: Callable[[S], tuple[Hidden, bytes]]) -> bytes:
+        """Take one transition and return what is said; whatever is raised on the way leaves the state Ended."""
+        state, self._state = self._state, Ended()
         if not isinstance(state, start):
-            raise ProtocolError(f"alignment: {name.decode()} is not asked now, or not like this; this site leaves")
-        following = move(state, body)
-        self._state, self._asked = following, asked
-        return following
+            raise ProtocolError(f"alignment: {name} is not asked now; this site leaves the job")
+        self._state, said = move(state)
+        return said
 
-    def _show(self, state: New, body: bytes) -> Shown:
+    def _show(self, state: New) -> tuple[Shown, bytes]:
         """Draw and sign keys."""
         keys = JobKeys.generate()
-        return Shown(keys, make_set_up(self._terms, self._site, keys, self._private_key_pem))
+        said = make_set_up(self._terms, self._site, keys, self._private_key_pem)
+        return Shown(keys, said), said
 
-    def _meet(self, state: Shown, body: bytes) -> Met:
+    def _meet(self, state: Shown, body: bytes) -> tuple[Met, bytes]:
         """Check the messages."""
-        return Met(meet(self._terms, self._site, state.keys, state.said, body, self._certificate_keys))
+        return Met(meet(self._terms, self._site, state.keys, state.said, body, self._certificate_keys)), b""
 
-    def _blind(self, state: Met, own: SiteList) -> Blinded:
+    def _blind(self, state: Met, identifiers: Sequence[bytes | None]) -> tuple[Blinded, bytes]:
         """Make the list ready for each other site, and seal it."""
+        own = site_list(identifiers, self._terms.cap)
         session, label = state.session, LEADER_LIST if self.leads else MEMBER_LIST
         peers = self._terms.members if self.leads else (self._terms.leader,)
         comparisons, said = {}, b""
@@ -192,9 +187,9 @@ class SiteAlignment(Hidden):
             salt = session.salt(peer if self.leads else self._site)
             made = comparisons[peer] = Comparison(pad(own, self._terms.cap, salt, self._site), BlindingKey())
             said += session.seal(label, peer, made.key.blind(made.padded.entries))
-        return Blinded(session, own, comparisons, said)
+        return Blinded(session, own, comparisons), said
 
-    def _exchange(self, state: Blinded, body: bytes) -> Exchanged:
+    def _exchange(self, state: Blinded, body: bytes) -> tuple[Exchanged, bytes]:
         """Open what is for this site, and blind it once more."""
         members, length = self._terms.members, self._terms.list_box_bytes
         if len(body) != 2 * len(members) * length:
@@ -211,14 +206,14 @@ class SiteAlignment(Hidden):
             again = self._again(state, leader, state.session.unseal(LEADER_LIST, leader, boxes[self._site]))
             said = state.session.seal(LEADER_LIST_AGAIN, leader, again)
         padded = {peer: made.padded for peer, made in state.comparisons.items()}
-        return Exchanged(state.session, state.own, padded, theirs, said)
+        return Exchanged(state.session, state.own, padded, theirs), said
 
     def _again(self, state: Blinded, peer: str, points: bytes) -> bytes:
         """Check another site's list, and blind it once more."""
         what = f"list of {peer}"
         return state.comparisons[peer].key.blind_again(split_points(points, self._terms.cap, what), what)
 
-    def _compare(self, state: Exchanged, body: bytes) -> Aligned:
+    def _compare(self, state: Exchanged, body: bytes) -> tuple[Aligned, bytes]:
         """Compare with every member; mark what all have."""
         members, cap = self._terms.members, self._terms.cap
         boxes = split_body(body, dict.fromkeys(members, self._terms.list_box_bytes), "lists blinded by both")
@@ -228,14 +223,14 @@ class SiteAlignment(Hidden):
             mine[member] = split_points(opened, cap, f"own list from {member}")
         common, marks = compare(state.padded, mine, state.theirs)
         said = b"".join(state.session.seal(MARKS, member, marks[member]) for member in members)
-        return Aligned(_alignment(state.own, common), said)
+        return Aligned(_alignment(state.own, common)), said
 
-    def _learn(self, state: Exchanged, body: bytes) -> Aligned:
+    def _learn(self, state: Exchanged, body: bytes) -> tuple[Aligned, bytes]:
         """Read the marks."""
         lengths = dict.fromkeys(self._terms.members, self._terms.marks_box_bytes)
         box, leader = split_body(body, lengths, "marks")[self._site], self._terms.leader
         common = marked(state.padded[leader], state.session.unseal(MARKS, leader, box))
-        return Aligned(_alignment(state.own, common), b"")
+        return Aligned(_alignment(state.own, common)), b""
 
 
 def _alignment(own: SiteList, common: frozenset[bytes]) -> Alignment:

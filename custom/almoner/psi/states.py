@@ -51,7 +51,6 @@ class Blinded(Hidden):
     session: Session
     own: SiteList
     comparisons: dict[str, Comparison]
-    said: bytes
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -67,7 +66,6 @@ class Exchanged(Hidden):
     own: SiteList
     padded: dict[str, PaddedList]
     theirs: dict[str, list[bytes]]
-    said: bytes
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -90,4 +88,3 @@ class Aligned(Hidden):
     """This site knows which of its rows the others have; keys and lists are gone."""
 
     alignment: Alignment
-    said: bytes
