@@ -11,6 +11,9 @@ from almoner.flare.held_heads import ServerHeads
 from almoner.flare.job_context import JobContext, read_envelope
 from almoner.flare.job_run import Ask, JobRun, Tell
 from almoner.flare.protections import server_protection
+from almoner.flare.psi_context import PsiContext, load_psi
+from almoner.flare.psi_job import PsiJob
+from almoner.flare.psi_run import PsiRun
 from almoner.flare.site_files import load_site_files
 from almoner.flare.site_job import SiteJob
 from almoner.flare.training_context import TrainingContext, load_training
@@ -42,6 +45,8 @@ def site_job(context: JobContext) -> SiteJob:
     match context:
         case TrainingContext():
             return TrainingJob(context)
+        case PsiContext():
+            return PsiJob(context)
     raise TypeError(type(context).__name__)
 
 
@@ -51,6 +56,8 @@ def job_run(envelope: JobEnvelope, job_id: str, ask: Ask, tell: Tell, heads: Ser
     Raises:
         ProtocolError: the roster lacks a site of the job, or there are too few for its protection.
     """
+    if envelope.spec.kind == "psi":
+        return PsiRun(envelope, job_id, ask, tell, heads)
     dimension = workload(envelope.training.workload).dimension
     protection = server_protection(envelope, job_id, heads.roster, dimension)
     return TrainingRun(envelope, job_id, protection, dimension, ask, tell, heads)
@@ -62,4 +69,6 @@ def _load(workspace: Workspace, job_id: str) -> JobContext:
     envelope = read_envelope(Path(workspace.get_app_config_dir(job_id)))
     with site.ledger() as ledger:
         plan = JobPlan.of_steps(ledger.reserved_steps(job_id))
+    if envelope.spec.kind == "psi":
+        return load_psi(job_id, site, envelope, plan)
     return load_training(job_id, site, envelope, plan)

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Literal
 
 from almoner.errors import ProtocolError
 from almoner.protection.boxes import BOX_OVERHEAD
+from almoner.protection.set_up import SET_UP_BYTES
 from almoner.psi.points import list_bytes
 from almoner.schema.base import canonical_json
 from almoner.schema.psi import MAX_IDENTIFIERS, MAX_SITES
+
+PsiQuestion = Literal["keys", "blind", "exchange", "compare", "learn"]
+"""What the server asks, in this order; "compare" the leader alone, "learn" the members."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,17 @@ class PsiTerms:
     def marks_box_bytes(self) -> int:
         """Length of sealed marks."""
         return self.marks_bytes + BOX_OVERHEAD
+
+    def answer_bytes(self, question: PsiQuestion, site: str) -> int:
+        """Return the one length of a site's answer."""
+        leads, others = site == self.leader, len(self.members)
+        return {
+            "keys": SET_UP_BYTES,
+            "blind": self.list_box_bytes * (others if leads else 1),
+            "exchange": 0 if leads else self.list_box_bytes,
+            "compare": self.marks_box_bytes * others,
+            "learn": 0,
+        }[question]
 
     def digest(self) -> bytes:
         """Return the SHA-256 of the terms."""

@@ -74,6 +74,8 @@ def test_lengths_are_functions_of_the_terms() -> None:
     assert [found["blind", site] for site in of.sites] == [2 * one_list, one_list, one_list]
     assert [found["exchange", site] for site in of.sites] == [0, one_list, one_list]
     assert [found["compare", "ada"], found["learn", "bob"]] == [2 * marks, 0]
+    asked = {key: length for key, length in found.items() if key[0] != "meet"}
+    assert asked == {(task, site): of.answer_bytes(task, site) for task, site in asked}  # type: ignore[arg-type]
 
 
 OWN = {"ada": [*TASKS[:4], "compare"], "bob": [*TASKS[:4], "learn"]}
