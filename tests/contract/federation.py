@@ -33,7 +33,7 @@ class Federation:
         machine = self.sites[site]
         if question.task != "train":
             return machine.answer(question.task, question.number, question.contributors, question.body)
-        assert len(question.body) == machine.announcement_bytes(len(question.contributors))
+        assert len(question.body) == machine.announcement_bytes(question.contributors)
         machine.begin(question.number, question.contributors, question.body)
         self.messages[site] = machine.protect(question.number, self.values[site])
         return self.messages[site]

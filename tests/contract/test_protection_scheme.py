@@ -84,7 +84,7 @@ class ProtectionContract:
             assert {len(message) for message in federation.messages.values()} == {
                 federation.sites["ada"].answer_bytes("train")
             }
-            assert len(total.body) == federation.sites["ada"].total_bytes
+            assert len(total.body) == federation.sites["ada"].total_bytes(total.contributors)
             federation.open(total)
 
     def test_a_site_that_drops_out_is_not_in_the_sum(self):

@@ -124,6 +124,7 @@ def _require_bounds(require: Require) -> dict[str, Bound]:
         "require.protection": _names(require.protection),
         "require.min_nominal_records": AtLeast(require.min_nominal_records),
         "require.min_colluding_sites": AtLeast(require.min_colluding_sites),
+        "require.min_byzantine_sites": AtLeast(require.min_byzantine_sites),
         "require.trust_models": _names(require.trust_models),
         "require.manual_approval.roles": _names(approval.roles if approval else None),
         "require.manual_approval.max_days": AtMost(approval.max_days if approval else None),

@@ -18,7 +18,8 @@ from almoner.privacy.ledger import AccountState
 from almoner.privacy.plans import plan_of
 from almoner.schema.base import org_code
 from almoner.schema.declarations import Declarations
-from almoner.schema.envelope import AnyJob, AnyJobSpec, JobEnvelope, workload_of
+from almoner.schema.envelope import JOB_KINDS, AnyJobSpec, JobEnvelope, workload_of
+from almoner.schema.job import JobSpec
 from almoner.schema.policy import SitePolicy
 from almoner.schema.policy_case import CasePastJob, CaseSubmitter, PolicyCase
 from almoner.schema.site import SiteConfig
@@ -74,7 +75,7 @@ def _spec(case: PolicyCase, jobs: Mapping[str, AnyJobSpec]) -> AnyJobSpec:
         raise DocumentError(f"case '{case.name}': job {case.job} is not in jobs/ → one of {', '.join(sorted(jobs))}")
     fields = _merged(jobs[case.job].model_dump(mode="json"), case.change)
     try:
-        return AnyJob.model_validate_json(json.dumps(fields)).root
+        return JOB_KINDS.get(str(fields.get("kind")), JobSpec).model_validate_json(json.dumps(fields))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -135,13 +136,14 @@ def _paper(case: PolicyCase, spec: AnyJobSpec, made: Installation, now: float) -
     if case.approval is None:
         return None
     known = _workloads(case, made).get(workload_of(spec))
+    code = "f" * 64 if case.approval == "of_other_code" else known.digest if known else ""
     return ApprovalState(
         problem="its signature does not verify" if case.approval == "unsound" else "",
         approved=case.approval != "denied",
         expires_unix_seconds=int(now) + (-1 if case.approval == "expired" else _WEEK_SECONDS),
         digest=_PAPER,
         submitter="" if case.approval == "of_another" else _submitter(case, made.declarations).name,
-        workload_digest="f" * 64 if case.approval == "of_other_code" or known is None else known.digest,
+        workload_digest=code,
     )
 
 
@@ -175,6 +177,8 @@ def _view(case: PolicyCase, spec: AnyJobSpec, policy: SitePolicy, made: Installa
         history=History(tuple(jobs), joined=_joined(case, config)),
         approval=_paper(case, spec, made, now),
         commitments=dict.fromkeys(config.datasets, _COMMITMENT),
+        study_sites=made.declarations.consortium.sites_of_study(spec.study),
+        stored_groups={} if case.stored_groups is None else {spec.study: case.stored_groups},
     )
 
 

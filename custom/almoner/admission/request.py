@@ -87,6 +87,8 @@ class SiteView:
         approval: what the data officer said about this job; None if nothing.
         account: that of the job's data set, as the ledger has it.
         keys_at_site: whether every site of the roster made its own key, so that no operator ever held it.
+        study_sites: all sites of the job's study, as the roster names them; () if it does not.
+        stored_groups: study → how many groups its sites are in, once they were drawn; never drawn anew.
         commitments: to each data set of the site, "" where the file was touched since; no file is opened for it.
     """
 
@@ -102,3 +104,5 @@ class SiteView:
     approval: ApprovalState | None = None
     commitments: Mapping[str, str] = field(default_factory=dict)
     keys_at_site: bool = False
+    study_sites: tuple[str, ...] = ()
+    stored_groups: Mapping[str, int] = field(default_factory=dict)

@@ -6,7 +6,11 @@ and texts depend on declared parameters and on the ledger alone.
 
 from almoner.admission import rules_history as history
 from almoner.admission import rules_privacy as privacy
+<<<<<<< HEAD
 from almoner.admission import rules_psi as psi
+=======
+from almoner.admission import rules_robust as robust
+>>>>>>> wt-kinds
 from almoner.admission import rules_statistics as statistics
 from almoner.admission import rules_submission as submission
 from almoner.admission import rules_task as task
@@ -43,6 +47,8 @@ RULES: tuple[Rule, ...] = (
     Rule("psi.identifier", "", "the site declared a column for each part of the identifier", psi.identifier),
     Rule("job.grid", "", "an update with its noise fits the integers that are sent", task.grid),
     Rule("aggregation.parties", "", "enough sites for those that may collude", privacy.parties),
+    Rule("aggregation.rule", "", "enough contributors for the bad ones that the rule bears", robust.rule),
+    Rule("aggregation.groups", "", "groups that can be, fixed for the study", robust.groups),
     Rule("account.unit", "accounts.0.privacy_unit", "unit of privacy", privacy.account_unit),
     Rule("account.delta", "accounts.0.delta", "δ", privacy.account_delta),
     Rule("account.disjoint", "accounts", "no unit is in two accounts", history.account_disjoint),
@@ -66,6 +72,7 @@ RULES: tuple[Rule, ...] = (
     Rule("require.min_sites", "require.min_sites", "contributors of a round", privacy.min_sites),
     Rule("require.protection", "require.protection", "protection of updates", privacy.protection),
     Rule("require.colluding", "require.min_colluding_sites", "sites that may help the server", privacy.colluding),
+    Rule("require.byzantine", "require.min_byzantine_sites", "sites that may send anything", robust.byzantine),
     Rule("require.trust", "require.trust_models", "what is believed of the server", privacy.trust_model),
     Rule("require.cohort", "require.min_nominal_records", "declared size of the data set", task.min_nominal_records),
     Rule("require.approval", "require.manual_approval", "the data officer's signature", history.manual_approval),

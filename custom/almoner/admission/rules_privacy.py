@@ -112,6 +112,8 @@ def parties(asked: Question) -> Verdict:
         return Verdict("unset", "nothing is added up")
     if not colluding:
         return Verdict("unset", "the server sees every update")
+    if isinstance(spec, JobSpec) and spec.grouping:
+        return Verdict("unset", "each group has a threshold of its own")
     try:
         threshold = Parties(sites, colluding).threshold
     except ProtocolError as error:
@@ -129,7 +131,8 @@ def colluding(asked: Question) -> Verdict:
     if least is None:
         return UNSET
     found = f"{protected_by(asked.spec)} withstands {colluding} colluding sites, at least {least} are demanded"
-    return holds(found) if colluding >= least else broken(found, "raise aggregation.num_colluding_sites")
+    remedy = "raise num_colluding_sites" if colluding else "choose a protection that withstands any"
+    return holds(found) if colluding >= least else broken(found, remedy)
 
 
 def trust_model(asked: Question) -> Verdict:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from almoner.admission.layout import robustness_lines
 from almoner.cli.app import console, new_group, print_json
 from almoner.cli.approvals import approve_command, deny_command
 from almoner.errors import DocumentError
@@ -14,9 +15,12 @@ from almoner.flare.job_result import read_result
 from almoner.flare.planning import plan_job
 from almoner.flare.session import JobReport, open_session
 from almoner.privacy.plan import epsilon_of_noise
+from almoner.release.combined import statistics_lines
 from almoner.schema.declarations import declarations_of_study
 from almoner.schema.documents import load_job
+from almoner.schema.envelope import AnyJobSpec
 from almoner.schema.job import JobSpec
+from almoner.schema.statistics import StatisticsSpec
 
 app = new_group("Plan, export, submit, approve, follow and fetch jobs.")
 app.command("approve")(approve_command)
@@ -65,8 +69,17 @@ def plan_command(
         if decisions and isinstance(spec, JobSpec) and spec.rounds:
             console.print(f"privacy.target_epsilon: {spec.privacy.target_epsilon:g}")
             console.print(f"noise multiplier {decisions[0].noise_multiplier:.3f}, {spec.num_steps} steps a site")
+        for line in _plan_lines(spec, len(decisions)):
+            console.print(line)
     if any(decision.verdict == "refused" for decision in decisions):
         raise typer.Exit(1)
+
+
+def _plan_lines(spec: AnyJobSpec, num_sites: int) -> tuple[str, ...]:
+    """Return what else a plan says: what bad or missing sites do, or how much noise there will be."""
+    if isinstance(spec, JobSpec):
+        return robustness_lines(spec, num_sites)
+    return statistics_lines(spec, num_sites) if isinstance(spec, StatisticsSpec) else ()
 
 
 @app.command("export")

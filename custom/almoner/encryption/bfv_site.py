@@ -73,7 +73,6 @@ class BfvSite(Hidden, SiteProtection):
         self._rounds: BfvRounds | None = None
         self._ended = False
         self._lock = threading.RLock()
-        self.total_bytes = self._form.total_bytes
 
     def answer(self, task: Task, number: int, contributors: Names, body: bytes) -> bytes:
         """Answer a question of the set-up, or acknowledge a round's total."""
@@ -127,9 +126,13 @@ class BfvSite(Hidden, SiteProtection):
             return self._agreement.answer_bytes(task)
         raise ProtocolError(f"homomorphic encryption has no question {task}")
 
-    def announcement_bytes(self, ring_size: int) -> int:
+    def announcement_bytes(self, ring: Names) -> int:
         """Return 0: nothing is announced."""
         return 0
+
+    def total_bytes(self, contributors: Names) -> int:
+        """Return the length of every total."""
+        return self._form.total_bytes
 
     def _conclude(self, contributors: Names, body: bytes) -> bytes:
         """Take the job's key."""

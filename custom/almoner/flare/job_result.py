@@ -24,6 +24,8 @@ class RoundRecord(BaseModel):
         commitments_root: Merkle root of the contributors' signed commitments to what they sent, hexadecimal, which
             they checked before they took the sum; "" where the protection has none.
         named: sites that broke the protocol in a way that the server can tell; the server's log says how.
+        report: where a robust rule made the total: the rule, and of each site or group whether and how it counts, with
+            which score. Scores are made of noised updates, in secret sharing of groups' sums.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -31,6 +33,7 @@ class RoundRecord(BaseModel):
     contributors: tuple[str, ...]
     commitments_root: str = ""
     named: tuple[str, ...] = ()
+    report: dict[str, Any] | None = None
 
     @staticmethod
     def of(number: int, total: RoundTotal) -> "RoundRecord":
@@ -40,6 +43,7 @@ class RoundRecord(BaseModel):
             contributors=total.contributors,
             commitments_root=total.commitments_root,
             named=total.named,
+            report=total.report,
         )
 
 

@@ -95,6 +95,7 @@ def _planned_view(request: JobRequest, site: str, declarations: Declarations, co
         nominal_records=declarations.nominal_records(spec.dataset, declarations.consortium.sites),
         history=History(joined=datasets_to_join(config, untouched)),
         commitments=untouched,
+        study_sites=declarations.consortium.sites_of_study(spec.study),
     )
     if consortium is None:
         return view

@@ -4,6 +4,7 @@ from almoner.admission.grid import job_grid
 from almoner.encryption.bfv_server import BfvServer
 from almoner.encryption.bfv_site import BfvSite
 from almoner.errors import ProtocolError
+from almoner.flare.group_protection import grouped_server, grouped_site, robust_server
 from almoner.flare.site_files import SiteFiles
 from almoner.privacy.plan import job_events
 from almoner.protection.parties import Parties
@@ -62,22 +63,28 @@ def site_protection(
     site: SiteFiles, envelope: JobEnvelope, job_id: str, dimension: int, grid: UpdateGrid
 ) -> SiteProtection:
     """Return a site's side, without keys yet. Its keys and what it has answered live in this object alone."""
-    kind = envelope.training.aggregation.kind
-    if kind == "plain":
+    spec = envelope.training
+    if spec.aggregation.kind in ("plain", "robust"):
         return PlainSite(dimension)
     terms = job_terms(envelope, job_id, declared_sizes(site.roster, envelope), dimension, grid)
-    made = SecaggSite if kind == "secagg" else BfvSite
+    if spec.grouping is not None:
+        return grouped_site(site, spec, spec.grouping, terms)
+    made = SecaggSite if spec.aggregation.kind == "secagg" else BfvSite
     return made(terms, site.roster, site.root_ca.read_bytes(), site.policy.site, site.private_key())
 
 
 def server_protection(envelope: JobEnvelope, job_id: str, roster: Roster, dimension: int) -> ServerProtection:
-    """Return the server's side: it relays and adds, and holds no key."""
+    """Return the server's side: it relays, and adds or combines; it holds no key."""
     spec = envelope.training
     if spec.aggregation.kind == "plain":
         return PlainServer(dimension, spec.min_sites)
     sizes, noise = declared_sizes(roster, envelope), job_events(spec).noise_multiplier
     grid = job_grid(spec, noise, max(sizes.values()), dimension)  # the sites compute it from what they have reserved
+    if spec.aggregation.kind == "robust":
+        return robust_server(envelope, spec.aggregation, sizes, dimension, grid)
     terms = job_terms(envelope, job_id, sizes, dimension, grid)
+    if spec.grouping is not None:
+        return grouped_server(spec, spec.grouping, terms, roster)
     return SecaggServer(terms, roster) if spec.aggregation.kind == "secagg" else BfvServer(terms, roster)
 
 

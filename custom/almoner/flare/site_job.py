@@ -5,6 +5,7 @@ Transitions (a task that is not listed for a state raises `ProtocolError`):
     NEW       --setup-->               MET        nothing of the data is touched before READY
     MET       --heads-->               PROVEN     the own ledger contains every head of its own that others hold
     PROVEN    --cosign-->              AGREEING   the others' heads are kept; READY where the job needs no keys
+    AGREEING  --draw-...-->            AGREEING   where sites form groups: drawn, or as they were drawn before
     AGREEING  --keys, confirm, agree-> AGREEING   the protection keeps their order
     AGREEING  --conclude-->            READY      all sites hold the same keys; again until round 1, likewise
     READY     --acknowledge r-->       READY      of the round that was announced last; no data
@@ -63,6 +64,8 @@ class SiteJob(ABC):
             match header.kind:
                 case "setup" | "heads" | "cosign":
                     return self._set_up(header, body)
+                case "draw-commit" | "draw-reveal" | "draw-settle" as task:
+                    return self._answer_protection(task, header, body)
                 case "keys" | "confirm" | "agree" | "conclude" | "acknowledge" | "reveal" as task:
                     return self._answer_protection(task, header, body)
             if self._state not in (State.READY, State.RELEASED):
@@ -132,15 +135,15 @@ class SiteJob(ABC):
         if last.kind is not same:
             return None
         if header.kind == "train":
-            start = len(body) - self._protection.announcement_bytes(len(header.ring))
+            start = len(body) - self._protection.announcement_bytes(header.ring)
             self._protection.begin(header.round, header.ring, body[max(start, 0) :])
         return last
 
     def _split(self, header: TaskHeader, body: bytes) -> tuple[bytes, bytes]:
         """Return the total that is due, or nothing, and the announcement of a round."""
         due = self._rounds_opened < self._rounds_begun
-        size = self._protection.total_bytes if due else 0
-        announced = self._protection.announcement_bytes(len(header.ring)) if header.kind == "train" else 0
+        size = self._protection.total_bytes(header.contributors) if due else 0
+        announced = self._protection.announcement_bytes(header.ring) if header.kind == "train" else 0
         if len(body) != size + announced or (header.ring and header.kind != "train"):
             raise ProtocolError(f"task {header.kind}: {len(body)} bytes, not what is due")
         if header.contributors and not due:

@@ -7,6 +7,7 @@ from almoner.admission.history import History
 from almoner.admission.request import SiteView, WorkloadFacts
 from almoner.flare.approval_files import read_approval
 from almoner.flare.dataset_commitments import current_commitments
+from almoner.flare.group_files import stored_groups
 from almoner.flare.site_files import SiteFiles
 from almoner.privacy.ledger import Ledger
 from almoner.schema.approval import job_digest
@@ -44,4 +45,6 @@ def site_view(site: SiteFiles, ledger: Ledger, history: History, envelope: JobEn
         approval=None if envelope is None else read_approval(site.policy, site.kit, history, job_digest(envelope), now),
         commitments={} if envelope is None else current_commitments(site.config, site.folder),
         keys_at_site=site.roster.keys == "site",
+        stored_groups=stored_groups(site),
+        study_sites=() if envelope is None else site.roster.studies.get(envelope.spec.study, ()),
     )

@@ -9,8 +9,9 @@ ledger head), COSIGNATURE (over the heads of all), UPDATE (the protected update 
 accuracy histogram), MODEL (the final weights), STATISTICS (a site's noised statistics), TOTAL (the noised sum of all
 sites' statistics, opened), PSI_LIST, PSI_LIST_AGAIN and PSI_MARKS (an alignment's sealed boxes, padded to the cap),
 PSI_LEARNT (nothing), PSI_SIZE (the noised number from the leader, zeros from the others), REFUSAL (always empty: the
-one answer to every failure). What touches no data: PSI_KEYS; and what the protection itself says: KEYS, CONFIRMATION,
-AGREEMENT and CONCLUSION at its set-up, ACKNOWLEDGEMENT and SHARES (of masks) in a round.
+one answer to every failure). What touches no data: PSI_KEYS; and what the protection itself says: DRAW_COMMITMENTS,
+DRAW_DISCLOSURES and DRAW_RESULT (a hash of the study's groups) where sites form groups, KEYS, CONFIRMATION, AGREEMENT
+and CONCLUSION at its set-up, ACKNOWLEDGEMENT and SHARES (of masks) in a round.
 """
 
 import json
@@ -36,6 +37,9 @@ TaskKind = Literal[
     "setup",
     "heads",
     "cosign",
+    "draw-commit",
+    "draw-reveal",
+    "draw-settle",
     "keys",
     "confirm",
     "agree",
@@ -73,6 +77,9 @@ class ReplyKind(IntEnum):
     CONCLUSION = 10
     ACKNOWLEDGEMENT = 11
     SHARES = 12
+    DRAW_COMMITMENTS = 13
+    DRAW_DISCLOSURES = 14
+    DRAW_RESULT = 15
     STATISTICS = 20
     TOTAL = 21
     PSI_KEYS = 30
@@ -88,6 +95,9 @@ CHARGED = frozenset({ReplyKind.UPDATE, ReplyKind.RELEASE, ReplyKind.STATISTICS, 
 
 
 REPLY_TO: dict[Task, ReplyKind] = {
+    "draw-commit": ReplyKind.DRAW_COMMITMENTS,
+    "draw-reveal": ReplyKind.DRAW_DISCLOSURES,
+    "draw-settle": ReplyKind.DRAW_RESULT,
     "keys": ReplyKind.KEYS,
     "confirm": ReplyKind.CONFIRMATION,
     "agree": ReplyKind.AGREEMENT,

@@ -18,7 +18,7 @@ from almoner.schema.receipt import PrivacyEvent, PrivacyReceipt
 
 DOMAIN = "almoner-ledger-1"
 FIRST_PREVIOUS = "0" * 64
-RECORD_KINDS = ("decision", "policy", "approval", "remark", "heads", "disjoint")
+RECORD_KINDS = ("decision", "policy", "approval", "remark", "heads", "disjoint", "groups")
 """Kinds that `Ledger.record` takes: facts that change no account."""
 MAX_RECORD_BYTES = 65_536
 MAX_STEPS = 10_001

@@ -16,6 +16,12 @@ MIN_GROUPS = 3
 """Of two groups that disagree, nothing tells which one is bad."""
 
 
+def group_sizes(num_sites: int, num_groups: int) -> tuple[int, ...]:
+    """Return the sizes of so many groups, the larger ones first; they differ by one at most."""
+    size, larger = divmod(num_sites, num_groups)
+    return (size + 1,) * larger + (size,) * (num_groups - larger)
+
+
 def max_groups(num_sites: int, num_colluding_sites: int) -> int:
     """Return the most groups that so many sites make: each needs two honest members beside all c colluding ones."""
     return num_sites // max(MIN_SITES, num_colluding_sites + 2)
@@ -75,8 +81,7 @@ class GroupLayout:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Sites of each group, the larger ones first; they differ by one at most."""
-        size, larger = divmod(self.num_sites, self.num_groups)
-        return (size + 1,) * larger + (size,) * (self.num_groups - larger)
+        return group_sizes(self.num_sites, self.num_groups)
 
     @property
     def parties(self) -> tuple[Parties, ...]:

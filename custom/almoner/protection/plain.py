@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,12 @@ class PlainServer(ServerProtection):
         if len(values) < self._min_sites:
             raise FederationError(f"round {number}: {len(values)} of at least {self._min_sites} updates were sound")
         named = tuple(site for site in answers if site not in values)
-        return RoundTotal(tuple(values), combine(list(values.values()), self._dimension), named=named)
+        total, report = self._combine(number, values)
+        return RoundTotal(tuple(values), total, named=named, report=report)
+
+    def _combine(self, number: int, values: dict[str, IntVector]) -> tuple[bytes, dict[str, Any] | None]:
+        """Return the total of a round, and what is to be reported of it."""
+        return combine(list(values.values()), self._dimension), None
 
 
 class PlainSite(SiteProtection):
@@ -81,7 +87,6 @@ class PlainSite(SiteProtection):
 
     def __init__(self, dimension: int) -> None:
         self._dimension = check_dimension(dimension)
-        self.total_bytes = message_bytes(dimension)
         self._number, self._sent, self._ended = 0, b"", False
         self._lock = threading.Lock()
 
@@ -123,11 +128,15 @@ class PlainSite(SiteProtection):
         """Return the length of an update; nothing else is answered."""
         if task != "train":
             raise ProtocolError(f"{task}: not a question of plain aggregation")
-        return self.total_bytes
+        return message_bytes(self._dimension)
 
-    def announcement_bytes(self, ring_size: int) -> int:
+    def announcement_bytes(self, ring: tuple[str, ...]) -> int:
         """Return 0."""
         return 0
+
+    def total_bytes(self, contributors: tuple[str, ...]) -> int:
+        """Return the one length of all messages."""
+        return message_bytes(self._dimension)
 
     @contextmanager
     def _or_end(self) -> Iterator[None]:
@@ -147,7 +156,12 @@ def combine(addends: Sequence[IntVector], dimension: int) -> bytes:
         ProtocolError: too few or too many.
     """
     count = check_num_addends(len(addends), "combine")
-    total = np.sum(np.stack(addends), axis=0, dtype=np.int64)
+    return write_total(np.sum(np.stack(addends), axis=0, dtype=np.int64), count)
+
+
+def write_total(total: IntVector, count: int) -> bytes:
+    """Return the message that holds a total of so many sites; int64[d], within what they can sum to."""
+    dimension = total.size
     return message.join(_header(Kind.TOTAL, count, dimension), total.astype(_ENTRY).tobytes())
 
 

@@ -10,7 +10,7 @@ data. Sums are exact. The length of every message depends on public numbers alon
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,18 @@ MAX_ADDENDS = 50
 
 MAX_DIMENSION = 100_000_000
 
-Task = Literal["keys", "confirm", "agree", "conclude", "train", "acknowledge", "reveal"]
+Task = Literal[
+    "draw-commit",
+    "draw-reveal",
+    "draw-settle",
+    "keys",
+    "confirm",
+    "agree",
+    "conclude",
+    "train",
+    "acknowledge",
+    "reveal",
+]
 
 
 @dataclass(frozen=True)
@@ -70,12 +81,14 @@ class RoundTotal:
         body: what sites open.
         commitments_root: Merkle root of the contributors' commitments in hexadecimal; "" if the protection has none.
         named: sites that broke the protocol in a way that the server can tell; the log says how.
+        report: where a robust rule made the total, what became of each row, in types that JSON has.
     """
 
     contributors: tuple[str, ...]
     body: bytes
     commitments_root: str = ""
     named: tuple[str, ...] = ()
+    report: dict[str, Any] | None = None
 
 
 class ServerProtection(ABC):
@@ -107,9 +120,6 @@ class ServerProtection(ABC):
 
 class SiteProtection(ABC):
     """A site's side. After a `ProtocolError` every later call raises too, and the keys are forgotten."""
-
-    total_bytes: int
-    """Length of every total."""
 
     @abstractmethod
     def answer(self, task: Task, number: int, contributors: tuple[str, ...], body: bytes) -> bytes:
@@ -155,8 +165,12 @@ class SiteProtection(ABC):
         """Return the one length of this site's answer to a task."""
 
     @abstractmethod
-    def announcement_bytes(self, ring_size: int) -> int:
-        """Return the length of an announcement of so many sites."""
+    def announcement_bytes(self, ring: tuple[str, ...]) -> int:
+        """Return the length of an announcement of these sites."""
+
+    @abstractmethod
+    def total_bytes(self, contributors: tuple[str, ...]) -> int:
+        """Return the length of a total of these sites' values."""
 
 
 def saturate(values: IntVector, dimension: int) -> IntVector:

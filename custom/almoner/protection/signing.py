@@ -18,7 +18,7 @@ _PADDING = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 SIGNATURE_BYTES = 256
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _load(private_key_pem: bytes) -> rsa.RSAPrivateKey:
     """Load and check a key, which takes 40 ms."""
     key = serialization.load_pem_private_key(private_key_pem, password=None)

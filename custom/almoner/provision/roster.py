@@ -35,4 +35,11 @@ def render_roster(
                 nominal_records=sizes,
             )
         )
-    return Roster(schema_version=1, consortium=declarations.consortium.name, keys=keys, sites=tuple(entries))
+    consortium = declarations.consortium
+    return Roster(
+        schema_version=1,
+        consortium=consortium.name,
+        keys=keys,
+        sites=tuple(entries),
+        studies={study: consortium.sites_of_study(study) for study in consortium.studies},
+    )

@@ -107,11 +107,13 @@ class Roster(Document):
     Args:
         keys: who made the sites' keys. `central`: the operator, who can act as every site; the claim is
             "semi-honest server". `site`: each site its own, and each kit has its site's approval of this roster.
+        studies: the sites of each study, in roster order.
     """
 
     consortium: Name
     keys: Literal["central", "site"] = "central"
     sites: tuple[RosterEntry, ...]
+    studies: Annotated[dict[Name, tuple[Name, ...]], Field(default_factory=dict)]
 
     def entry(self, site: str) -> RosterEntry | None:
         """Return a site's entry, or None."""

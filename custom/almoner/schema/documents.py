@@ -13,13 +13,11 @@ from yaml.constructor import ConstructorError
 
 from almoner.errors import DocumentError
 from almoner.schema.consortium import Consortium
-from almoner.schema.envelope import AnyJob, AnyJobSpec, JobEnvelope
+from almoner.schema.envelope import JOB_KINDS, AnyJob, AnyJobSpec, JobEnvelope
 from almoner.schema.job import JobSpec
 from almoner.schema.policy import ConsortiumPolicy, SitePolicy
 from almoner.schema.policy_case import PolicyTests
-from almoner.schema.psi import PsiSpec
 from almoner.schema.site import SiteConfig
-from almoner.schema.statistics import StatisticsSpec
 
 MAX_DOCUMENT_BYTES = 256_000
 """Ten times a roster of 50 sites; the parser needs some 2 s for as much text made to be slow."""
@@ -34,12 +32,6 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "policy-tests": PolicyTests,
 }
 """The documents whose JSON Schema `almoner schema NAME` prints."""
-
-JOB_KINDS: dict[str, type[JobSpec] | type[StatisticsSpec] | type[PsiSpec]] = {
-    "training": JobSpec,
-    "statistics": StatisticsSpec,
-    "psi": PsiSpec,
-}
 
 D = TypeVar("D", bound=BaseModel)
 

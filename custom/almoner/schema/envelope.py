@@ -15,6 +15,14 @@ AnyJobSpec = Annotated[JobSpec | StatisticsSpec | PsiSpec, Field(discriminator="
 neighboring_relation, target_delta and trust_model()."""
 
 
+JOB_KINDS: dict[str, type[JobSpec] | type[StatisticsSpec] | type[PsiSpec]] = {
+    "training": JobSpec,
+    "statistics": StatisticsSpec,
+    "psi": PsiSpec,
+}
+"""By `kind`; errors in a document of a known kind name its fields better than the union's do."""
+
+
 class AnyJob(RootModel[AnyJobSpec]):
     """What a file of `jobs/` may hold; the job itself is `root`."""
 

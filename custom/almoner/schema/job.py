@@ -247,8 +247,11 @@ class JobSpec(Document):
     def trust_model(self, keys_at_site: bool = False) -> TrustModel:
         """Return what the job's protection asks its sites to believe about the server.
 
+        With groups it must follow the protocol whoever made the keys: a site takes the other groups' sums on its word.
+
         Args:
             keys_at_site: whether every site made its own key, as its roster says.
         """
         kind = self.aggregation.kind
-        return "active_server" if kind == "secagg" and keys_at_site else TRUST_MODELS[kind]
+        active = kind == "secagg" and keys_at_site and self.grouping is None
+        return "active_server" if active else TRUST_MODELS[kind]

@@ -25,7 +25,7 @@ from almoner.schema.base import (
     TrustModel,
     UserName,
 )
-from almoner.schema.job import ReleaseKind
+from almoner.schema.job import ByzantineSites, ReleaseKind
 from almoner.schema.psi import MAX_IDENTIFIERS
 from almoner.schema.statistics import TrustKind
 
@@ -217,6 +217,7 @@ class Require(Model):
     Args:
         min_nominal_records: least declared size of the site's data set.
         min_colluding_sites: how many sites at the server's side the protection must withstand, at the least.
+        min_byzantine_sites: how many sites a job must bear that may send anything, at the least.
         trust_models: accepted assumptions about the server; see `TrustModel`.
     """
 
@@ -224,6 +225,7 @@ class Require(Model):
     protection: Annotated[tuple[ProtectionKind, ...], Field(min_length=1)]
     min_nominal_records: Count | None = None
     min_colluding_sites: Annotated[int, Field(ge=1, le=50)] | None = None
+    min_byzantine_sites: ByzantineSites | None = None
     trust_models: Annotated[tuple[TrustModel, ...], Field(min_length=1)] | None = None
     manual_approval: ManualApproval | None = None
 

@@ -62,6 +62,7 @@ class PolicyCase(Model):
         nominal_records: the declared size of the site's own data sets.
         joined: when the units of all populations were last shown to be disjoint; see `almoner site join-units`.
         roster_without: sites whose data set's size the roster does not have.
+        stored_groups: how many groups the sites of the job's study were drawn into before.
         refused_by: exactly the rules that refuse; `admitted: true` if none does.
     """
 
@@ -83,6 +84,7 @@ class PolicyCase(Model):
     nominal_records: Count | None = None
     joined: Literal["now", "never", "before_a_change"] = "now"
     roster_without: tuple[Name, ...] = ()
+    stored_groups: Count | None = None
     admitted: Literal[True] | None = None
     refused_by: Annotated[tuple[RuleName, ...], Field(min_length=1)] | None = None
 

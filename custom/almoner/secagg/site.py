@@ -92,7 +92,6 @@ class SecaggSite(SiteProtection):
         self._answers: dict[bytes, bytes] = {}
         self._sent: Sent | None = None
         self._opened: Opened | None = None
-        self.total_bytes = total_bytes(terms)
 
     def answer(self, task: Task, number: int, contributors: Names, body: bytes) -> bytes:
         """Answer a question of the set-up, or acknowledge or reveal.
@@ -180,10 +179,15 @@ class SecaggSite(SiteProtection):
                 return ED25519_BYTES
             case "reveal":
                 return reveal_bytes(num_sites) + offer_bytes(num_sites)
+        raise ProtocolError(f"{task}: not a question of secret sharing")
 
-    def announcement_bytes(self, ring_size: int) -> int:
-        """Return the length of an announcement of so many sites."""
-        return ring_size * offer_bytes(len(self._terms.sites))
+    def announcement_bytes(self, ring: Names) -> int:
+        """Return the length of an announcement of these sites."""
+        return len(ring) * offer_bytes(len(self._terms.sites))
+
+    def total_bytes(self, contributors: Names) -> int:
+        """Return the length of every total."""
+        return total_bytes(self._terms)
 
     @contextmanager
     def _step(self) -> Iterator[None]:

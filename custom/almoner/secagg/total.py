@@ -10,11 +10,12 @@ import numpy as np
 
 from almoner.errors import ProtocolError
 from almoner.protection import message
+from almoner.protection.set_up import JobTerms
 from almoner.secagg.blocks import blocks
 from almoner.secagg.contribution import Contribution, Roll
 from almoner.secagg.masking import Mask, Masker, mask_tag
 from almoner.secagg.merkle import ROOT_BYTES
-from almoner.secagg.packing import Int64
+from almoner.secagg.packing import Int64, Packing
 from almoner.secagg.session import Session, total_header
 from almoner.secagg.tag import PRIME, RoundTag, decode_tag, encode_tag
 
@@ -41,6 +42,25 @@ def make_total(session: Session, roll: Roll, contributions: Sequence[Contributio
     tag = mask_tag(sum(contribution.tag for contribution in contributions), negated)
     out.write(encode_tag(tag) + roll.root)
     return out.getvalue()
+
+
+def read_total(terms: JobTerms, count: int, data: bytes) -> Int64:
+    """Return the sum that a total holds, int64[d], without looking at its tag: whoever sent it could have made it up.
+
+    Args:
+        terms: of the sites whose total it is.
+        count: how many of them are in it.
+
+    Raises:
+        ProtocolError: the frame or a field's range is not that of a sum of so many.
+    """
+    packing = Packing(len(terms.sites), terms.limit)
+    payload = message.split(data, total_header(terms, count), "total")
+    words = np.frombuffer(payload[: packing.num_bytes(terms.dimension)], dtype=packing.dtype)
+    sums = np.empty(terms.dimension, dtype=np.int64)
+    for block in blocks(terms.dimension):
+        sums[block] = packing.unpack(words[packing.words(block)], block.stop - block.start, count)
+    return sums
 
 
 def open_total(session: Session, roll: Roll, tag: RoundTag, data: bytes) -> Int64:

@@ -20,6 +20,8 @@ ALMONER_TEST_NO_DEADLINE=1: decisions about jobs leave as soon as they are made.
 
 ALMONER_TEST_ROUNDS=<folder>: see rounds.py. ALMONER_TEST_LIES=1: see lies.py. ALMONER_TEST_WIDE=1: see wide.py.
 
+ALMONER_TEST_POISON=<site>:<attack>: see poison.py.
+
 Python imports this module at start. It lets the variables pass the site's environment allow-list, so that
 job processes are changed too.
 """
@@ -33,6 +35,7 @@ from importlib.machinery import PathFinder
 
 import faults
 import lies
+import poison
 import rounds
 import unchecked
 import wide
@@ -144,6 +147,8 @@ if faults.SITE:
     WRAPPERS |= faults.WRAPPERS
 if rounds.FOLDER:
     WRAPPERS |= rounds.WRAPPERS
+if poison.SETTING:
+    WRAPPERS |= poison.WRAPPERS
 if lies.ON:
     WRAPPERS |= lies.WRAPPERS
 if unchecked.ON:

@@ -27,6 +27,9 @@ LEAD = Submitter(name="lead@cleveland.example", org="cleveland", role="lead")
 NOW = 1_800_000_000.0
 """Friday, 15 January 2027, 08:00 UTC."""
 WORKLOAD = WorkloadFacts(digest="a" * 64, initial_weights="b" * 64, dimension=17, units=("patient",))
+GROUPED = {"kind": "secagg", "num_colluding_sites": 1, "groups": 3, "rule": "median", "num_byzantine_sites": 1,
+           "l2_clip_norm": 1.0}  # fmt: skip
+"""Secure aggregation in groups, for nine sites or more."""
 
 
 def spec(**changes: Any) -> JobSpec:
@@ -96,6 +99,8 @@ class Case:
     approval: ApprovalState | None = None
     now: float = NOW
     keys_at_site: bool = False
+    study_sites: tuple[str, ...] = DECLARATIONS.consortium.sites
+    stored_groups: dict[str, int] = field(default_factory=dict)
 
     def request(self) -> JobRequest:
         envelope = JobEnvelope(
@@ -121,6 +126,8 @@ class Case:
             history=History(self.jobs),
             approval=self.approval,
             keys_at_site=self.keys_at_site,
+            study_sites=self.study_sites,
+            stored_groups=self.stored_groups,
         )
 
     def plan(self) -> JobPlan:

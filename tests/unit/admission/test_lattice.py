@@ -79,6 +79,7 @@ def floors(draw: st.DrawFn) -> "Fields":
             "protection": tuple(draw(st.sets(st.sampled_from(PROTECTIONS[:3]), min_size=1))),
             "min_nominal_records": draw(st.integers(2, 99)),
             "min_colluding_sites": draw(st.integers(2, 49)),
+            "min_byzantine_sites": draw(st.integers(2, 23)),
             "trust_models": ("semi_honest_server",),
             "manual_approval": {"roles": draw(FEW_NAMES), "max_days": draw(st.integers(1, 365))},
         },
@@ -168,6 +169,7 @@ LOOSEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "require.protection": ("require.protection", lambda kinds: (*kinds, "robust")),
     "require.min_nominal_records": ("require.min_nominal_records", less),
     "require.min_colluding_sites": ("require.min_colluding_sites", less),
+    "require.min_byzantine_sites": ("require.min_byzantine_sites", less),
     "require.trust_models": ("require.trust_models", lambda models: (*models, "trusted_server")),
     "require.manual_approval.roles": ("require.manual_approval.roles", lambda names: (*names, "zz-another")),
     "require.manual_approval.max_days": ("require.manual_approval.max_days", more),
@@ -185,7 +187,8 @@ LEFT_OUT = sorted(
         "allow.releases",
         "allow.windows",
     ]
-    + ["require.min_nominal_records", "require.min_colluding_sites", "require.trust_models"]
+    + ["require.min_nominal_records", "require.min_colluding_sites", "require.min_byzantine_sites"]
+    + ["require.trust_models"]
 )
 """Fields that a policy may leave out, each compared under its own name."""
 
@@ -218,6 +221,7 @@ TIGHTEN: dict[str, Callable[[Any], Any]] = {
     "require.protection": lambda kinds: kinds[:1],
     "require.min_nominal_records": more,
     "require.min_colluding_sites": more,
+    "require.min_byzantine_sites": more,
     "require.trust_models": lambda models: models[:1],
     "require.manual_approval.roles": lambda names: names[:1],
     "require.manual_approval.max_days": lambda value: max(1, value - 1),

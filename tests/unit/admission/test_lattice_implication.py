@@ -72,8 +72,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "allow.releases": st.sampled_from([None, (), ("accuracy",)]),
     "allow.windows": st.none() | st.lists(WINDOW, min_size=1, max_size=2).map(tuple),
     "require.min_sites": st.sampled_from([2, 3, 4]),
-    "require.protection": subset("plain", "he"),
+    "require.protection": subset("plain", "he", "robust"),
     "require.min_colluding_sites": st.sampled_from([None, 1, 2]),
+    "require.min_byzantine_sites": st.sampled_from([None, 1, 2]),
     "require.min_nominal_records": st.sampled_from([None, 31, 32, 33]),
     "require.trust_models": st.none() | subset("trusted_server", "semi_honest_server"),
     "require.manual_approval": st.sampled_from([None, {"roles": ("org_admin",), "max_days": 9}]),
@@ -88,7 +89,7 @@ LOOSEST: Fields = dict.fromkeys(FIELDS) | {
     "allow.studies": ("s", "t"),
     "allow.workloads": ("v", "w"),
     "require.min_sites": 2,
-    "require.protection": ("he", "plain"),
+    "require.protection": ("he", "plain", "robust"),
 }
 """Lets every drawn job in."""
 
@@ -142,6 +143,13 @@ def draw_past(draw: Random) -> PastJob:
     )
 
 
+AGGREGATIONS: list[Fields] = [
+    {"kind": "plain"},
+    {"kind": "he", "num_colluding_sites": 1},
+    {"kind": "robust", "rule": "median", "num_byzantine_sites": 1},
+]
+
+
 def draw_question(draw: Random) -> Question:
     """Draw a job, who submits it, its cost, and the site's book and clock; the policy is put in later."""
     changes: Fields = {
@@ -150,7 +158,7 @@ def draw_question(draw: Random) -> Question:
         "purpose": draw.choice("xy"),
         "rounds": draw.choice([0, 19, 20, 21]),
         "min_sites": draw.choice([2, 3, 4]),
-        "aggregation": draw.choice([{"kind": "plain"}, {"kind": "he", "num_colluding_sites": 1}]),
+        "aggregation": draw.choice(AGGREGATIONS),
         "releases": draw.choice([[], [{"kind": "accuracy", "epsilon": 0.1}]]),
         "privacy": SPEC.privacy.model_dump() | {"sampling_prob": draw.choice([0.4, 0.5, 0.6])},
     }

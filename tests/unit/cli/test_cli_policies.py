@@ -211,9 +211,15 @@ class TestExamples:
             found.field for found in loosenings(policy, declarations.floor)
         }
 
+    def test_robust_needs_a_floor_of_its_own_for_that_alone(self, root: Path, declarations: Declarations) -> None:
+        policy = load_document(root / "policies" / "examples" / "robust.yaml", SitePolicy)
+        assert [found.field for found in loosenings(policy, declarations.floor)] == ["require.protection"]
+
     def test_each_is_tested_beside_the_policies(self, root: Path) -> None:
         examples = {path.name for path in (root / "policies" / "examples").glob("*.yaml")}
-        assert examples == {"strict.yaml", "research.yaml", "public_data.yaml", "two_populations.yaml"}
+        assert examples == {
+            f"{name}.yaml" for name in ("strict", "research", "public_data", "robust", "two_populations")
+        }
         assert examples <= {path.name for path in (root / "policies" / "tests").glob("*.yaml")}
 
 

@@ -266,7 +266,7 @@ def test_sizes():
     assert total / 4e6 < 1.11
     site, server = site_of("ada"), BfvServer(he_terms(D), roster())
     assert site.answer_bytes("train") == server.message_bytes == 36 + 4096 * 8 + 64
-    assert site.total_bytes == server.total_bytes == 36 + 4096 * 8 + 2 * 5 * 64
-    assert (site.answer_bytes("conclude"), site.answer_bytes("acknowledge"), site.announcement_bytes(5)) == (64, 64, 0)
+    assert site.total_bytes(()) == server.total_bytes == 36 + 4096 * 8 + 2 * 5 * 64
+    assert (site.answer_bytes("conclude"), site.answer_bytes("acknowledge"), site.announcement_bytes(())) == (64, 64, 0)
     with pytest.raises(ProtocolError, match="no question reveal"):
         site.answer_bytes("reveal")

@@ -252,7 +252,7 @@ def test_a_second_announcement_of_a_round_ends_the_job_at_the_site(run: Run) -> 
     ) -> dict[str, Reply]:
         replies = ask(header, body, sites, need, is_good)
         if (header.kind, header.round) == ("train", 2):
-            total = members.contexts[VICTIM].protection.total_bytes
+            total = members.contexts[VICTIM].protection.total_bytes(header.contributors)
             offer = (len(body) - total) // len(header.ring)
             smaller = header.model_copy(update={"ring": header.ring[:3]})
             told.append(members.reply(VICTIM, smaller, body[: total + 3 * offer]))

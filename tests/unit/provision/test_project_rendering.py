@@ -81,6 +81,7 @@ def test_the_roster_has_every_sites_certificate_and_sizes(declarations: Declarat
     assert entry.certificate_sha256 == fingerprint(certificate)
     der = certificate.public_bytes(Encoding.DER)
     assert entry.certificate_sha256 == hashlib.sha256(der).hexdigest()
+    assert roster.studies == {"cardiology": declarations.consortium.sites}
 
 
 def test_a_site_without_certificate_makes_no_roster(declarations: Declarations) -> None:

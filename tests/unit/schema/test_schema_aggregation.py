@@ -73,13 +73,14 @@ def test_groups_with_every_rule_that_sites_can_compute(rule: str) -> None:
     job = spec(GROUPED.replace("median", rule))
     assert job.grouping == Grouping(5, rule, 3, 0.5)  # type: ignore[arg-type]
     assert (job.num_colluding_sites, job.num_byzantine_sites) == (2, 3)
-    assert (job.trust_model(), job.trust_model(keys_at_site=True)) == ("semi_honest_server", "active_server")
+    assert {job.trust_model(), job.trust_model(keys_at_site=True)} == {"semi_honest_server"}
     assert parse_document(canonical_json(job).decode(), JobSpec, "f.json") == job
 
 
 def test_secure_aggregation_without_groups_is_as_before() -> None:
     job = spec("kind: secagg, num_colluding_sites: 2")
     assert (job.grouping, job.num_byzantine_sites, job.num_colluding_sites) == (None, 0, 2)
+    assert (job.trust_model(), job.trust_model(keys_at_site=True)) == ("semi_honest_server", "active_server")
 
 
 @pytest.mark.parametrize("left_out", ["groups: 5", "rule: median", "num_byzantine_sites: 3", "l2_clip_norm: 0.5"])

@@ -21,6 +21,7 @@ from almoner.schema.policy import (
     Quotas,
     Require,
     SitePolicy,
+    StatisticsGrant,
     SubmitterRule,
     Window,
 )
@@ -41,8 +42,9 @@ OPTIONAL = {
     SubmitterRule: {"users"},
     PurposeGrant: {"purpose", "until"},
     Limits: {"max_steps"},
-    Allow: {"datasets", "purposes", "workload_digests", "initial_weights", "releases", "windows", "psi"},
-    Require: {"min_nominal_records", "min_colluding_sites", "trust_models", "manual_approval"},
+    Allow: {"datasets", "purposes", "workload_digests", "initial_weights", "releases", "windows", "psi", "statistics"},
+    StatisticsGrant: {"max_cells"},
+    Require: {"min_nominal_records", "min_colluding_sites", "min_byzantine_sites", "trust_models", "manual_approval"},
     ConsortiumPolicy: {"quotas"},
     SitePolicy: {"quotas"},
     DatasetConfig: {"unit_column", "columns", "min_count", "identifiers"},
@@ -54,7 +56,7 @@ OPTIONAL = {
 def test_only_restrictions_beside_the_privacy_parameters_may_be_left_out() -> None:
     models: tuple[type[BaseModel], ...] = (
         Account, AccountFloor, Allow, ConsortiumPolicy, Limits, ManualApproval, Pause, PurposeGrant, Quotas, Require,
-        SitePolicy, SubmitterRule, Window, SiteConfig, DatasetConfig, IdentifierColumn, PsiGrant,
+        SitePolicy, SubmitterRule, Window, SiteConfig, DatasetConfig, IdentifierColumn, PsiGrant, StatisticsGrant,
     )  # fmt: skip
     for model in models:
         left_out = {name for name, field in model.model_fields.items() if not field.is_required()}

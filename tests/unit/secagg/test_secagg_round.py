@@ -176,8 +176,8 @@ def test_lengths_depend_on_the_job_alone_and_are_those_announced():
             if question.task not in ("keys", "confirm", "agree"):
                 assert len(said) == job.sites[site].answer_bytes(question.task)
     train = next(question for question in job.questions if question.task == "train")
-    assert len(train.body) == job.sites["site-1"].announcement_bytes(5)
-    assert len(job.totals[1].body) == job.sites["site-1"].total_bytes
+    assert len(train.body) == job.sites["site-1"].announcement_bytes(tuple(job.sites))
+    assert len(job.totals[1].body) == job.sites["site-1"].total_bytes(tuple(job.sites))
 
 
 def test_an_upload_is_at_most_seven_tenths_of_float32():

@@ -1,0 +1,62 @@
+"""Which rows a rule looks at: one that is not finite, or absurdly large, is dropped before anything is computed."""
+
+import numpy as np
+import numpy.typing as npt
+
+from almoner.errors import ProtocolError
+from almoner.robust.cloud import Cloud, Matrix, Rows
+
+LARGEST = 2.0**60
+"""Entries beyond ± this are dropped: sums of them could overflow float32, and no honest update comes near."""
+_BLOCK = 2**15
+
+
+def check_input(rows: Rows, sizes: Matrix) -> None:
+    """Refuse arrays of another form.
+
+    Raises:
+        ProtocolError: the rows are no float32[n, d] with d ≥ 1, or the sizes no n positive numbers.
+    """
+    if rows.dtype != np.float32 or rows.ndim != 2 or not rows.size:
+        raise ProtocolError("aggregate: the rows are no float32[n, d]: flatten each site's update")
+    if np.shape(sizes) != (len(rows),) or not np.all(np.isfinite(sizes)) or not np.all(sizes > 0):
+        raise ProtocolError("aggregate: one positive size a row is needed: take them from site_configs")
+
+
+def admit(rows: Rows, sizes: Matrix, num_byzantine: int) -> Cloud:
+    """Drop the rows that cannot be honest.
+
+    *Guarantee*: what is left is finite and within ±2^60.
+
+    Args:
+        rows: float32[n, d].
+        sizes: float64[n], declared.
+        num_byzantine: f; the dropped ones count against it.
+
+    Returns:
+        The cloud of the others.
+
+    Raises:
+        ProtocolError: more than f rows are to be dropped.
+    """
+    honest = np.array([is_sane(row) for row in rows])
+    if (dropped := int(len(rows) - honest.sum())) > num_byzantine:
+        raise ProtocolError(
+            f"{dropped} of {len(rows)} rows are not finite or beyond 2^60, and num_byzantine_sites is "
+            f"{num_byzantine} → look at who sent them"
+        )
+    places = np.flatnonzero(honest)
+    return Cloud(
+        received=rows,
+        places=places if dropped else None,
+        mixing=None,
+        owners=np.arange(len(places)),
+        sizes=np.asarray(sizes, dtype=np.float64)[places],
+        shortened=np.zeros(len(places), dtype=bool),
+    )
+
+
+def is_sane(row: npt.NDArray[np.float32]) -> bool:
+    """Tell whether all entries are finite and within ±2^60; NaN compares as False."""
+    parts = (row[start : start + _BLOCK] for start in range(0, row.size, _BLOCK))
+    return all(part.max() <= LARGEST and part.min() >= -LARGEST for part in parts)

@@ -1,0 +1,64 @@
+"""Bulyan: rows chosen by Krum again and again, then in each coordinate the mean of the values nearest to the median."""
+
+from functools import partial
+
+import numpy as np
+
+from almoner.robust.cloud import Cloud, Matrix, Rows
+from almoner.robust.distances import squared_distances
+from almoner.robust.krum import krum_scores
+from almoner.robust.network import reduce_columns, sorting_network
+from almoner.robust.rule import Combined, Rule
+
+
+class Bulyan(Rule):
+    """Choose n − 2f rows by repeated Krum, then average in each coordinate the n − 4f values nearest to their median.
+
+    *Guarantee*: each coordinate lies within the honest ones' range, widened by its own width on both sides.
+
+    Among rows with equal score the one with the least sum of all distances is chosen. With f ≤ 2 the last choices
+    have one neighbour to go by, so that two rows that are each other's nearest are always equal; Flower takes the one
+    that was sent first. The report's score is Krum's among all rows.
+
+    Reference: El Mhamdi et al., arXiv:1802.07927, Section 4.
+    """
+
+    kind = "bulyan"
+
+    def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
+        """Choose rows, then reduce their columns."""
+        distances = squared_distances(cloud)
+        chosen = _choose(distances, num_byzantine)
+        finish = partial(_mean_near_median, count=len(chosen) - 2 * num_byzantine)
+        vector = reduce_columns(cloud.taking(chosen), sorting_network(len(chosen)), finish)
+        weights = np.zeros(cloud.num_rows)
+        weights[chosen] = 1 / len(chosen)
+        return Combined(vector, weights, krum_scores(distances, num_byzantine))
+
+
+def _choose(distances: Matrix, num_byzantine: int) -> list[int]:
+    """Return the n − 2f rows that Krum takes one after the other, each time among those left."""
+    left = list(range(len(distances)))
+    chosen = []
+    for _ in range(len(distances) - 2 * num_byzantine):
+        among = distances[np.ix_(left, left)]
+        best = np.lexsort((among.sum(axis=1), krum_scores(among, num_byzantine)))[0]
+        chosen.append(left.pop(int(best)))
+    return sorted(chosen)
+
+
+def _mean_near_median(rows: list[Rows], out: Rows, count: int) -> None:
+    """Write the mean of the `count` values nearest to the median: a window of the sorted column."""
+    low, high = rows[(len(rows) - 1) // 2], rows[len(rows) // 2]
+    median = (low + high) * np.float32(0.5)
+    best = np.full_like(median, np.inf)
+    for start in range(len(rows) - count + 1):
+        window = rows[start : start + count]
+        reach = np.maximum(median - window[0], window[-1] - median)
+        nearer = reach < best
+        np.copyto(best, reach, where=nearer)
+        total = window[0].copy()
+        for row in window[1:]:
+            total += row
+        np.copyto(out, total, where=nearer)
+    out *= np.float32(1 / count)
