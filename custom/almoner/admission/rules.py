@@ -6,11 +6,8 @@ and texts depend on declared parameters and on the ledger alone.
 
 from almoner.admission import rules_history as history
 from almoner.admission import rules_privacy as privacy
-<<<<<<< HEAD
 from almoner.admission import rules_psi as psi
-=======
 from almoner.admission import rules_robust as robust
->>>>>>> wt-kinds
 from almoner.admission import rules_statistics as statistics
 from almoner.admission import rules_submission as submission
 from almoner.admission import rules_task as task

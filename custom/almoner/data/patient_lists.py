@@ -39,7 +39,7 @@ def _north(letter: str, digits: str, born: date) -> tuple[str, str]:
 
 
 def _south(letter: str, digits: str, born: date) -> tuple[str, str]:
-    """Spell a patient as the south does: small letters, decomposed, full-width digits at times; days as 12/31/1950 or ISO."""
+    """Spell a patient as the south does: small letters, decomposed accents; digits and days in two ways each."""
     wide = digits.translate(_WIDE) if int(digits) % 3 == 0 else digits
     token = unicodedata.normalize("NFD", letter.casefold()) + " " + wide
     return token, born.isoformat() if int(digits) % 5 == 0 else f"{born.month}/{born.day}/{born.year}"
