@@ -88,7 +88,7 @@ class JobTerms:
         declared: the public size of each site's data set, in the same order: what all divide sums by.
         min_sites: the job's own lower limit.
         dimension: d, entries of a vector.
-        limit: largest absolute value of an entry, in grid steps.
+        limit: largest absolute value of an entry, in grid steps; 0 where entries are modulo p (secret sharing alone).
         step: distance of two grid points.
         nonce: of the envelope.
 
@@ -117,7 +117,8 @@ class JobTerms:
             raise ProtocolError("job terms: not one positive size for each site")
         if not 1 <= self.min_sites <= len(self.sites):
             raise ProtocolError(f"job terms: min_sites {self.min_sites} of {len(self.sites)} sites")
-        if not 1 <= self.limit <= VALUE_BOUND or not 0 < self.step < math.inf:
+        least = 0 if self.scheme == "secagg" else 1
+        if not least <= self.limit <= VALUE_BOUND or not 0 < self.step < math.inf:
             raise ProtocolError(f"job terms: limit {self.limit} or step {self.step} is out of range")
 
     def _parties(self) -> Parties:

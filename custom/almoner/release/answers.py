@@ -89,8 +89,7 @@ def query_epsilon(spec: StatisticsSpec, events: tuple[PrivacyEvent, ...]) -> tup
 def _answer(spec: StatisticsSpec, query: Query, number: Number, events: tuple[PrivacyEvent, ...]) -> Answer:
     """Put one number into its final form."""
     epsilon, delta, rho = query_epsilon(spec, events)
-    suppressed = number.records < spec.min_count
-    told = not suppressed and number.estimate.value is not None
+    suppressed = spec.min_count > 0 and number.records < spec.min_count
     assumptions = sorted({event.assumption for event in events if isinstance(event, ZcdpRelease)} - {""})
     answer = Answer(
         query=query.name,
@@ -98,9 +97,9 @@ def _answer(spec: StatisticsSpec, query: Query, number: Number, events: tuple[Pr
         of=number.of,
         prob=number.prob,
         group=number.group,
-        value=number.estimate.value if told else None,
-        lower=number.estimate.lower if told else None,
-        upper=number.estimate.upper if told else None,
+        value=None if suppressed else number.estimate.value,
+        lower=None if suppressed else number.estimate.lower,
+        upper=None if suppressed else number.estimate.upper,
         confidence=spec.confidence,
         suppressed=suppressed,
         mechanism=spec.privacy.mechanism,

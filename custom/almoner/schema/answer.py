@@ -19,8 +19,8 @@ class Answer(Model):
         of: the column that it is about, "" for counts of records.
         prob: of a quantile.
         group: column → category or bin that it is restricted to.
-        value: the estimate, in the column's own unit; None where it is not told.
-        lower, upper: the interval; None where it is not told.
+        value: the estimate, in the column's own unit; None where it is suppressed, or the noise hides it.
+        lower, upper: the interval; None where it is suppressed.
         confidence: the share of releases whose interval holds the number without noise.
         suppressed: the noisy count of the cell is below `min_count`.
         epsilon, delta: of the whole query at one site, all its groups together.
