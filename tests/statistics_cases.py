@@ -73,7 +73,10 @@ def people(count: int, seed: int = 1) -> list[bytes]:
     """Return lines of made-up persons, a few of them with fields that cannot be read."""
     draw = np.random.default_rng(seed)
     ages, hours = draw.integers(10, 99, count), draw.uniform(-5, 105, count)
-    sexes, cities = draw.choice(["F", "M", "?"], count, p=[0.4, 0.55, 0.05]), draw.choice(["Rome", "Oslo", "Bonn"], count)
+    sexes, cities = (
+        draw.choice(["F", "M", "?"], count, p=[0.4, 0.55, 0.05]),
+        draw.choice(["Rome", "Oslo", "Bonn"], count),
+    )
     return [
         f"{i},{age},{hour:.3f},{sex},free text {i},{city}".encode()
         for i, (age, hour, sex, city) in enumerate(zip(ages, hours, sexes, cities, strict=True))

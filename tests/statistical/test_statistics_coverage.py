@@ -7,12 +7,12 @@ here the false-positive rate is below 1e-4, also for the half percent by which w
 
 import numpy as np
 import pytest
+from tests.statistics_cases import exact, people, privacy, request
 
 from almoner.release.answers import interpret
 from almoner.release.laws import local_noise
 from almoner.release.mechanisms import noised
 from almoner.schema.statistics import StatisticsSpec
-from tests.statistics_cases import exact, people, privacy, request
 
 RELEASES = 1_000
 QUERIES = (
@@ -59,7 +59,7 @@ def test_quantiles_cover_at_least_as_often_as_they_say() -> None:
     few = coverage(request(query, columns=fine, privacy=privacy(epsilon=0.3)), people(1_000, seed=3), releases=750)
     assert all(0.93 < share < 0.985 for share in few.values()), few
     many = coverage(request(query, columns=fine, privacy=privacy(epsilon=3.0)), people(6_000, seed=3), releases=750)
-    assert all(0.93 < share for share in many.values()), many
+    assert all(share > 0.93 for share in many.values()), many
 
 
 def test_the_measure_would_see_intervals_for_too_little_noise() -> None:

@@ -9,10 +9,10 @@ from functools import lru_cache
 import numpy as np
 import pytest
 from scipy import stats
+from tests.statistics_cases import privacy, request
 
 from almoner.release.laws import NoiseLaw, local_noise
 from almoner.release.mechanisms import noised
-from tests.statistics_cases import privacy, request
 
 FPR = 1e-6
 MECHANISMS = ["integer_laplace", "discrete_gaussian"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flare_cases import SITES, Pki, envelope, header
-from statistics_cases import DISTRIBUTED, LOCAL, SIZES, SPECS, Hospitals, admitted, hospitals, make_site, write_data
+from hospital_cases import DISTRIBUTED, LOCAL, SIZES, SPECS, Hospitals, admitted, hospitals, make_site, write_data
 
 from almoner.errors import FederationError, LedgerError, ProtocolError
 from almoner.flare.release_store import find_release

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from privacy_cases import gaussian, pure
+from tests.statistics_cases import privacy, request
 
 from almoner.privacy import pld
 from almoner.privacy.budget import RenyiFilter
@@ -13,7 +14,6 @@ from almoner.privacy.pld import pld_epsilon
 from almoner.privacy.rdp import rdp, rdp_epsilon
 from almoner.privacy.statistics_plan import statistics_plan
 from almoner.schema.receipt import ZcdpRelease
-from tests.statistics_cases import privacy, request
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "privacy"
 VECTORS = json.loads((FOLDER / "accounting.json").read_text())

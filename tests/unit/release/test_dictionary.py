@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
+from tests.statistics_cases import COLUMNS, request
 
 from almoner.release.dictionary import dictionary_problems
 from almoner.schema.site import DatasetConfig
-from tests.statistics_cases import COLUMNS, request
 
 DECLARED = {**COLUMNS, "notes": {"kind": "text"}}
 
@@ -51,4 +51,6 @@ def test_a_site_without_a_dictionary_tells_nothing() -> None:
 
 
 def test_the_sites_own_min_count() -> None:
-    assert problems({"kind": "count"}, {}, min_count=5) == ["min_count 0 is below the site's 5 → set min_count to at least 5"]
+    assert problems({"kind": "count"}, {}, min_count=5) == [
+        "min_count 0 is below the site's 5 → set min_count to at least 5"
+    ]

@@ -7,6 +7,7 @@ import opendp.prelude as dp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.statistics_cases import privacy, request
 
 from almoner.errors import PolicyViolation
 from almoner.privacy.statistics_plan import part_event, statistics_parts, statistics_plan
@@ -14,7 +15,6 @@ from almoner.privacy.zcdp import largest_rho
 from almoner.release.laws import scale_for
 from almoner.release.mechanisms import measurement, noised
 from almoner.schema.receipt import PureRelease, SampledGaussian, ZcdpRelease
-from tests.statistics_cases import privacy, request
 
 
 @given(st.floats(1e-4, 20), st.integers(1, 2**40))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.statistics_cases import COLUMNS, EVERY_KIND, HEADER, contribution, exact, people, request, write
 
 from almoner.errors import DataError
 from almoner.privacy.statistics_plan import statistics_parts
 from almoner.release import records
 from almoner.release.tally import SATURATION, exact_cells
-from tests.statistics_cases import COLUMNS, EVERY_KIND, HEADER, contribution, exact, people, request, write
 
 SPEC = request()
 FIELDS = st.sampled_from(
@@ -84,7 +84,7 @@ def test_a_line_of_any_length_costs_no_memory_and_is_left_out(tmp_path: Path, mo
     count = request(({"name": "n", "kind": "count", "share": 1.0},))
     for lines in ([good, long, good], [long], [long, good], [good, long]):
         assert exact_cells(write(tmp_path / "a.csv", lines), count)[0] == lines.count(good)
-        (tmp_path / "a.csv").write_bytes((HEADER.encode() + b"\n" + b"\n".join(lines)))  # without a last line break
+        (tmp_path / "a.csv").write_bytes(HEADER.encode() + b"\n" + b"\n".join(lines))  # without a last line break
         assert exact_cells(tmp_path / "a.csv", count)[0] == lines.count(good)
     edge = b"0,30,40,F," + b"x" * (records.MAX_LINE_BYTES - 15) + b",Rome"
     for line, counts in ((edge, 0), (edge[:-6] + b",Rome", 1)):

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.statistics_cases import COLUMNS, fields, privacy, request
 
 from almoner.errors import DocumentError
 from almoner.schema.documents import load_document, parse_document
 from almoner.schema.statistics import MAX_CELLS, StatisticsSpec
-from tests.statistics_cases import COLUMNS, fields, privacy, request
 
 AGE = {"name": "a", "kind": "mean", "share": 1.0, "column": "age"}
 COUNT = {"name": "n", "kind": "count", "share": 1.0}

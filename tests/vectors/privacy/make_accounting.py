@@ -61,7 +61,7 @@ def pure_rdp(epsilon: str, order: int) -> mpf:
 
 def _discrete_weights(sigma: mpf, reach: int) -> dict[int, mpf]:
     """Unnormalised weights of the discrete Gaussian."""
-    return {z: mpmath.exp(-mpf(z) ** 2 / (2 * sigma**2)) for z in range(-reach, reach + 1)}
+    return {z: mpmath.exp(-(mpf(z) ** 2) / (2 * sigma**2)) for z in range(-reach, reach + 1)}
 
 
 def discrete_gaussian_rdp(sigma: str, order: int) -> mpf:
@@ -69,7 +69,7 @@ def discrete_gaussian_rdp(sigma: str, order: int) -> mpf:
     with mpmath.workdps(40):
         s = mpf(sigma)
         weights = _discrete_weights(s, int(60 * s) + 60)
-        moved = {z: -mpf(z - 1) ** 2 / (2 * s**2) for z in weights}
+        moved = {z: -(mpf(z - 1) ** 2) / (2 * s**2) for z in weights}
         terms = (weights[z] ** order * mpmath.exp((1 - order) * moved[z]) for z in weights)
         return mpmath.log(mpmath.fsum(terms) / mpmath.fsum(weights.values())) / (order - 1)
 
