@@ -107,6 +107,9 @@ EDITS: dict[str, dict[str, Any]] = {
 }
 """One change each that breaks exactly the rule it stands under."""
 
+OF_ALIGNMENTS = {"allow.psi", "psi.sites", "psi.size", "psi.identifier"}
+"""See `test_rules_psi.py`."""
+
 
 def test_the_good_job_is_admitted() -> None:
     decision = Case().decide()
@@ -123,7 +126,7 @@ def test_one_fault_breaks_exactly_its_rule(rule: str) -> None:
 
 def test_every_rule_has_its_case_and_its_own_name() -> None:
     names = [rule.name for rule in RULES]
-    assert set(names) == set(EDITS)
+    assert set(names) - OF_ALIGNMENTS == set(EDITS)
     assert len(set(names)) == len(names)
     assert not set(names) & set(DOOR_RULES)
 
@@ -139,7 +142,7 @@ def test_every_rule_names_a_field_that_policies_have() -> None:
 
 def test_a_rule_without_a_field_is_broken_whatever_the_policy_says() -> None:
     for rule in RULES:
-        if not rule.field and "policy" in EDITS[rule.name]:
+        if not rule.field and "policy" in EDITS.get(rule.name, {}):
             assert Case(policy=EDITS[rule.name]["policy"]).rules() == ()
 
 
