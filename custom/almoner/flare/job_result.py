@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from almoner.errors import FederationError, ProtocolError
+from almoner.flare.psi_result import AlignmentResult
 from almoner.flare.statistics_result import StatisticsResult
 from almoner.protection.scheme import RoundTotal
 
@@ -48,7 +49,7 @@ class RoundRecord(BaseModel):
 
 
 class JobResult(BaseModel):
-    """Rounds, noised releases (hexadecimal, by site), the weights if all sites let them go, or noised statistics.
+    """Rounds, noised releases (hexadecimal, by site), the weights if all sites let them go, noised statistics, or an alignment.
 
     Beside them, by site, the ledger heads at the job's start and the signatures of who holds them.
     """
@@ -59,6 +60,7 @@ class JobResult(BaseModel):
     releases: dict[str, str] = {}
     model: list[float] | None = None
     statistics: StatisticsResult | None = None
+    alignment: AlignmentResult | None = None
     heads: dict[str, dict[str, Any]] = {}
     cosignatures: dict[str, str] = {}
 

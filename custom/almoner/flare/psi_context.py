@@ -1,5 +1,6 @@
 """What a job process of a site knows about an alignment, beside what it knows about any job."""
 
+import struct
 from dataclasses import dataclass
 
 from almoner.errors import PolicyViolation
@@ -13,8 +14,8 @@ from almoner.schema.base import digest
 from almoner.schema.envelope import JobEnvelope
 from almoner.schema.psi import PsiSpec
 
-SIZE_BYTES = 8
-"""One integer of 64 bits, little-endian."""
+_SIZE = struct.Struct("<q")
+SIZE_BYTES = _SIZE.size
 
 QUESTIONS: dict[PsiQuestion, tuple[TaskKind, ReplyKind]] = {
     "keys": ("psi-keys", ReplyKind.PSI_KEYS),
@@ -65,6 +66,16 @@ def psi_terms(envelope: JobEnvelope, job_id: str) -> PsiTerms:
         cap=envelope.psi.max_identifiers,
         nonce=envelope.nonce,
     )
+
+
+def pack_size(number: int) -> bytes:
+    """Return a noised size as it is sent: 64 bits, little-endian."""
+    return _SIZE.pack(number)
+
+
+def unpack_size(data: bytes) -> int:
+    """Return the number in a reply of the right length."""
+    return int(_SIZE.unpack(data)[0])
 
 
 def load_psi(job_id: str, site: SiteFiles, envelope: JobEnvelope, plan: JobPlan) -> PsiContext:

@@ -15,11 +15,10 @@ The size is charged at every site, before its list leaves: each one's records ar
 the site's folder. No log line and no error has a size or an identifier in it.
 """
 
-import struct
 from hashlib import sha256
 
 from almoner.errors import ProtocolError
-from almoner.flare.psi_context import QUESTIONS, PsiContext
+from almoner.flare.psi_context import QUESTIONS, PsiContext, pack_size
 from almoner.flare.psi_files import read_identifiers, write_alignment
 from almoner.flare.sealed import Sealed
 from almoner.flare.site_job import SiteJob, State
@@ -30,7 +29,6 @@ from almoner.release.mechanisms import measurement
 from almoner.schema.receipt import PureRelease
 
 _QUESTION_OF: dict[TaskKind, PsiQuestion] = {task: question for question, (task, _) in QUESTIONS.items()}
-_SIZE = struct.Struct("<q")
 
 
 class PsiJob(SiteJob):
@@ -98,7 +96,7 @@ class PsiJob(SiteJob):
             number = noised_size(alignment.num_common, event.epsilon) if isinstance(event, PureRelease) else 0
         self._alignment.close()
         self._state = State.RELEASED
-        return Sealed(ReplyKind.PSI_SIZE, 0, step.key, _SIZE.pack(number))
+        return Sealed(ReplyKind.PSI_SIZE, 0, step.key, pack_size(number))
 
 
 def noised_size(size: int, epsilon: float) -> int:
@@ -112,14 +110,3 @@ def noised_size(size: int, epsilon: float) -> int:
     """
     made = measurement(PureRelease(kind="pure_release", epsilon=epsilon, count=1), 1, 1)
     return int(made([size])[0])
-
-
-def read_size(data: bytes) -> int:
-    """Return the number in a reply.
-
-    Raises:
-        ProtocolError: it has another length.
-    """
-    if len(data) != _SIZE.size:
-        raise ProtocolError(f"size: not {_SIZE.size} bytes: all parties must run the same release")
-    return int(_SIZE.unpack(data)[0])

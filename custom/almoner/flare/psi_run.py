@@ -3,7 +3,8 @@
 from almoner.flare.held_heads import ServerHeads
 from almoner.flare.job_result import JobResult
 from almoner.flare.job_run import Ask, JobRun, Tell
-from almoner.flare.psi_context import QUESTIONS, SIZE_BYTES, psi_terms
+from almoner.flare.psi_context import QUESTIONS, SIZE_BYTES, psi_terms, unpack_size
+from almoner.flare.psi_result import AlignmentResult
 from almoner.flare.wire import ReplyKind
 from almoner.psi.terms import PsiQuestion
 from almoner.schema.envelope import JobEnvelope
@@ -24,11 +25,13 @@ class PsiRun(JobRun):
         again = self._put_to("exchange", sites, b"".join(lists[site] for site in (leader, *members)))
         marks = self._put_to("compare", (leader,), b"".join(again[member] for member in members))
         self._put_to("learn", members, marks[leader])
-        if self.envelope.psi.releases:
+        result.alignment = AlignmentResult(sites=sites, leader=leader)
+        for release in self.envelope.psi.releases:
             self._report("psi-size", 0)
             lengths = dict.fromkeys(sites, SIZE_BYTES)
             sizes = self._gather("psi-size", 0, sites, ReplyKind.PSI_SIZE, lengths=lengths)
-            result.releases = {leader: sizes[leader].hex()}
+            noised = {"noisy_size": unpack_size(sizes[leader]), "epsilon": release.epsilon}
+            result.alignment = result.alignment.model_copy(update=noised)
 
     def _put_to(self, question: PsiQuestion, sites: tuple[str, ...], body: bytes = b"") -> dict[str, bytes]:
         """Put one question to sites, of which each must answer."""

@@ -17,9 +17,9 @@ from almoner.flare import psi_job
 from almoner.flare.answers import IsGood
 from almoner.flare.filters import check_budget, expected_body_bytes, let_out, put_on_protection
 from almoner.flare.held_heads import ServerHeads
-from almoner.flare.psi_context import SIZE_BYTES, PsiContext, load_psi
+from almoner.flare.psi_context import SIZE_BYTES, PsiContext, load_psi, unpack_size
 from almoner.flare.psi_files import alignment_path, read_identifiers
-from almoner.flare.psi_job import PsiJob, noised_size, read_size
+from almoner.flare.psi_job import PsiJob, noised_size
 from almoner.flare.psi_run import PsiRun
 from almoner.flare.render import render_app
 from almoner.flare.sealed import Sealed
@@ -176,7 +176,9 @@ def test_each_site_keeps_what_both_have(run: Run, twice: bool, caplog: pytest.Lo
     assert both.kept(SOUTH)["identifiers_in_common"] == 2
     assert (both.kept(SOUTH)["records"], both.kept(SOUTH)["records_without_identifier"]) == (4, 0)
     assert all(both.committed(site) for site in SITES)
-    assert set(result.releases) == {NORTH}
+    assert result.alignment is not None
+    assert result.alignment.noisy_size == unpack_size(both.said["psi-size", NORTH][:SIZE_BYTES])
+    assert result.alignment.sentence().startswith("aligned north-hospital, south-hospital; each keeps its own")
     assert both.said["psi-size", SOUTH][:SIZE_BYTES] == bytes(SIZE_BYTES)
     assert both.errors == {}
     assert not any(word in caplog.text.casefold() for word in ("kennung", "born", "1950", "é", "in_common"))
@@ -185,7 +187,9 @@ def test_each_site_keeps_what_both_have(run: Run, twice: bool, caplog: pytest.Lo
 
 def test_without_a_release_nothing_is_charged_and_no_number_leaves(run: Run) -> None:
     job, both = run(SILENT)
-    assert job.run(SITES).releases == {}
+    made = job.run(SITES).alignment
+    assert made is not None
+    assert made.sentence().endswith("; no number was released")
     assert {site: both.kept(site)["records_in_common"] for site in SITES} == COMMON
     assert not any(task == "psi-size" for task, _ in both.said)
     for site in SITES:
@@ -310,5 +314,3 @@ def test_the_noise_of_a_size() -> None:
     noise = [noised_size(1000, 0.5) - 1000 for _ in range(200)]
     assert all(abs(value) <= bound for value in noise)
     assert len(set(noise)) > 3
-    with pytest.raises(ProtocolError, match="size: not 8 bytes"):
-        read_size(b"")
