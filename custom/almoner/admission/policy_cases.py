@@ -136,13 +136,14 @@ def _paper(case: PolicyCase, spec: AnyJobSpec, made: Installation, now: float) -
     if case.approval is None:
         return None
     known = _workloads(case, made).get(workload_of(spec))
+    code = "f" * 64 if case.approval == "of_other_code" else known.digest if known else ""
     return ApprovalState(
         problem="its signature does not verify" if case.approval == "unsound" else "",
         approved=case.approval != "denied",
         expires_unix_seconds=int(now) + (-1 if case.approval == "expired" else _WEEK_SECONDS),
         digest=_PAPER,
         submitter="" if case.approval == "of_another" else _submitter(case, made.declarations).name,
-        workload_digest="f" * 64 if case.approval == "of_other_code" or known is None else known.digest,
+        workload_digest=code,
     )
 
 

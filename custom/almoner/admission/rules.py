@@ -6,6 +6,7 @@ and texts depend on declared parameters and on the ledger alone.
 
 from almoner.admission import rules_history as history
 from almoner.admission import rules_privacy as privacy
+from almoner.admission import rules_psi as psi
 from almoner.admission import rules_robust as robust
 from almoner.admission import rules_statistics as statistics
 from almoner.admission import rules_submission as submission
@@ -37,6 +38,10 @@ RULES: tuple[Rule, ...] = (
     Rule("statistics.cells", "allow.statistics.max_cells", "how many numbers a request tells", statistics.cells),
     Rule("statistics.columns", "", "columns, bounds and categories as the site declares them", statistics.columns),
     Rule("statistics.range", "", "sums with their noise fit the modulus of secure aggregation", statistics.wraps),
+    Rule("allow.psi", "allow.psi", "private set intersection, and how long the lists may be", psi.allowed),
+    Rule("psi.sites", "", "an alignment is between the sites that it names", psi.sites),
+    Rule("psi.size", "", "the site's declared size fits into a list", psi.size),
+    Rule("psi.identifier", "", "the site declared a column for each part of the identifier", psi.identifier),
     Rule("job.grid", "", "an update with its noise fits the integers that are sent", task.grid),
     Rule("aggregation.parties", "", "enough sites for those that may collude", privacy.parties),
     Rule("aggregation.rule", "", "enough contributors for the bad ones that the rule bears", robust.rule),

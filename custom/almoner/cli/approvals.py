@@ -16,6 +16,7 @@ from almoner.flare.site_view import installed_workloads
 from almoner.schema.declarations import declarations_of_study
 from almoner.schema.documents import load_job
 from almoner.schema.envelope import workload_of
+from almoner.schema.psi import PsiSpec
 
 JOB_ARGUMENT = typer.Argument(help="the digest that the refusal names, or a JobSpec")
 SITE_OPTION = typer.Option("--site-folder", help="the site's folder: it holds kit/ and ledger/")
@@ -86,6 +87,8 @@ def _show(asked: AskedJob, verb: str, yes: bool) -> None:
     console.print(f"# sites: {', '.join(asked.sites)}")
     console.print(f"# submitter: {asked.submitter}")
     console.print(f"# code of the workload: {asked.workload_digest or 'not installed'}")
+    if isinstance(asked.spec, PsiSpec):
+        console.print("# each site learns which of its records all the others have: no ε covers that")
     console.print(f"# digest: {asked.job_digest}")
     if not yes:
         typer.confirm(f"{verb} this job of {asked.submitter}?", abort=True)
@@ -93,12 +96,16 @@ def _show(asked: AskedJob, verb: str, yes: bool) -> None:
 
 def _sign(site: SiteFiles, asked: AskedJob, key: Path, cert: Path, days: int, approve: bool) -> None:
     """Sign, record and print what the officer says."""
-    said = write_approval(site, asked, approve, Officer(_read(key), _read(cert)), days).approval
+    said = write_approval(site, asked, approve, Officer(read_file(key), read_file(cert)), days).approval
     console.print(f"{said.verdict} at {said.site} by {said.officer}: digest {said.job_digest}")
 
 
-def _read(path: Path) -> bytes:
-    """Read a key or a certificate."""
+def read_file(path: Path) -> bytes:
+    """Read a key or a certificate of the officer's kit.
+
+    Raises:
+        DocumentError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

@@ -159,7 +159,7 @@ def result_command(
     study: Annotated[str, STUDY_OPTION] = "default",
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """Fetch a finished job: rounds, noised releases, and the model if all sites let it go.
+    """Fetch a finished job: rounds, noised releases, the model if all sites let it go, or an alignment's noised size.
 
     Example: almoner job result 3f0e... --kit build/trial/users/lead@cleveland.example --study cardiology
     """
@@ -168,6 +168,9 @@ def result_command(
     result = read_result(folder)
     if as_json:
         print_json(result.model_dump(mode="json"))
+        return
+    if result.alignment is not None:
+        console.print(f"{result.job}: {result.alignment.sentence()}")
         return
     model = f"{len(result.model)} weights" if result.model is not None else "not released by all sites"
     console.print(f"{result.job}: {len(result.rounds)} rounds; model: {model}; files in {folder}")

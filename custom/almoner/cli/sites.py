@@ -1,4 +1,4 @@
-"""`almoner site`: make a site's key, join it with the operator's package, and run the server or one site."""
+"""`almoner site`: make a site's key, join it with the package, run the server or a site, see and redraw its groups."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,8 @@ import typer
 
 from almoner.cli import enrolment
 from almoner.cli.app import console, new_group
+from almoner.cli.site_groups import groups_command, redraw_command
+from almoner.data.patient_lists import write_lists
 from almoner.flare.dataset_commitments import commit_site_data
 from almoner.flare.site_files import load_kit
 from almoner.flare.start import run
@@ -17,6 +19,8 @@ app = new_group("Set up and run one site.")
 app.command("request-certificate")(enrolment.request_certificate_command)
 app.command("join")(enrolment.join_command)
 app.command("approve-roster")(enrolment.approve_roster_command)
+app.command("groups")(groups_command)
+app.command("redraw")(redraw_command)
 
 
 @app.callback()
@@ -46,6 +50,18 @@ def commit_data_command(
     """
     for name, commitment in commit_site_data(load_kit(site_folder / "kit")).items():
         console.print(f"{name}: {commitment}")
+
+
+@app.command("synthetic-patients")
+def synthetic_patients_command(
+    consortium: Annotated[Path, typer.Argument(help="the provisioned consortium of provisioning/alignment.yaml")],
+) -> None:
+    """Write two hospitals' lists of 50,000 patients who do not exist, for jobs/patient_alignment.yaml.
+
+    Example: almoner site synthetic-patients build/alignment
+    """
+    for site, path in write_lists(consortium / "sites").items():
+        console.print(f"{site}: {path}")
 
 
 @app.command("join-units")

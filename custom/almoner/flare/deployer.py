@@ -25,16 +25,19 @@ from almoner.flare.admitting import record_decision, reserve_worst_case, submitt
 from almoner.flare.job_folder import is_job_id, remove_job, run_folder, write_job
 from almoner.flare.ledger_history import HistoryReader
 from almoner.flare.policy_record import record_policy
+from almoner.flare.release_store import find_release
 from almoner.flare.render import APP, render_app, render_meta
 from almoner.flare.site_files import SiteFiles, load_site_files
 from almoner.flare.site_view import site_view
 from almoner.flare.upload import SignedApp, read_signed_app
 from almoner.privacy.ledger import Ledger
+from almoner.privacy.plan import JobPlan
 from almoner.privacy.plans import plan_of
 from almoner.provision import names
 from almoner.schema.decision import Decision, Violation
 from almoner.schema.documents import parse_document
 from almoner.schema.envelope import JobEnvelope
+from almoner.schema.statistics import StatisticsSpec
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +106,7 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         try:
             app = read_signed_app(app_data, site.root_ca)
             envelope = _read_envelope(app)
-            plan = plan_of(envelope.spec, len(envelope.sites))
+            plan = _planned(site, ledger, envelope)
         except (PolicyViolation, DocumentError) as error:
             unread = (Violation(rule="job.unreadable", finding=str(error), remedy="export the job again"),)
             refusal = refuse_unread(site_view(site, ledger, history, None), name, unread)
@@ -137,6 +140,14 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
             if waits and ledger.withdraw(job.job_id, "the job was never started"):
                 remove_job(run_folder(workspace, job.job_id), site.folder)
         return self._reader.read(ledger)
+
+
+def _planned(site: SiteFiles, ledger: Ledger, envelope: JobEnvelope) -> JobPlan:
+    """Return what a job may release; nothing new if it asks this site for numbers that it has told before."""
+    spec = envelope.spec
+    if isinstance(spec, StatisticsSpec) and spec.trust.kind == "local" and find_release(site, ledger, spec):
+        return JobPlan(0.0, ())
+    return plan_of(spec, len(envelope.sites))
 
 
 def _printable(text: str) -> str:

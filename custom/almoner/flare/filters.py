@@ -44,6 +44,8 @@ def _or_refuse(step: Callable[[Sealed, JobContext], Sealed], result: Shareable, 
 
 def result_digest(sealed: Sealed) -> str:
     """Return the SHA-256 of a result before its protection, which differs each time that it is put on."""
+    if sealed.kind is ReplyKind.STATISTICS and isinstance(sealed.body, bytes):
+        return sha256(sealed.body).hexdigest()  # as releases are stored, and found again
     body = sealed.body if isinstance(sealed.body, bytes) else np.ascontiguousarray(sealed.body, "<i8").tobytes()
     return sha256(f"{sealed.kind.name}:{sealed.round}:".encode() + body).hexdigest()
 
@@ -60,7 +62,8 @@ def check_budget(sealed: Sealed, context: JobContext) -> Sealed:
     """
     if sealed.kind in CHARGED:
         with context.site.ledger() as ledger:
-            ledger.release(context.job_id, sealed.step, result_digest(sealed))
+            ledger.release(sealed.of_job or context.job_id, sealed.step, result_digest(sealed))
+            context.keep(sealed)
             head = sign_head(ledger, context.site.private_key(), result_occasion(context.job_id))
         return replace(sealed, committed=True, head=head.to_bytes())
     if sealed.kind is ReplyKind.MODEL and not context.site.policy.release_final_model:

@@ -29,7 +29,7 @@ def robust_server(
     Args:
         sizes: declared sizes of the job's sites, in roster order.
     """
-    spec = envelope.spec
+    spec = envelope.training
 
     def rule(number: int) -> Rule:
         seed = hashlib.sha256(f"almoner-robust-1:{envelope.nonce}:{number}".encode()).digest()

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from almoner.flare.sealed import Sealed
 from almoner.flare.site_files import SiteFiles
 from almoner.flare.wire import ReplyKind
 from almoner.privacy.plan import JobPlan
@@ -50,6 +51,9 @@ class JobContext(ABC):
         Raises:
             PolicyViolation: they send none of this kind.
         """
+
+    def keep(self, sealed: Sealed) -> None:  # noqa: B027 - most kinds keep nothing
+        """Keep a result that the ledger has just written down as released, where jobs of this kind do."""
 
 
 def read_envelope(app_config: Path) -> JobEnvelope:

@@ -26,7 +26,7 @@ from almoner.errors import ProtocolError
 from almoner.flare.head_exchange import HeadExchange
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed
-from almoner.flare.wire import REPLY_TO, ReplyKind, TaskHeader
+from almoner.flare.wire import REPLY_TO, ReplyKind, TaskHeader, TaskKind
 from almoner.protection.scheme import SiteProtection, Task
 
 
@@ -40,6 +40,14 @@ class State(Enum):
     READY = auto()
     RELEASED = auto()
     DONE = auto()
+
+
+_RESULT_OF: dict[TaskKind, ReplyKind] = {
+    "train": ReplyKind.UPDATE,
+    "release": ReplyKind.RELEASE,
+    "statistics": ReplyKind.STATISTICS,
+}
+"""Tasks whose answer is given again if they are delivered again."""
 
 
 class SiteJob(ABC):
@@ -131,8 +139,7 @@ class SiteJob(ABC):
         last = self._last_answer
         if last is None or header.round != last.round:
             return None
-        same = {"train": ReplyKind.UPDATE, "release": ReplyKind.RELEASE}.get(header.kind)
-        if last.kind is not same:
+        if last.kind is not _RESULT_OF.get(header.kind):
             return None
         if header.kind == "train":
             start = len(body) - self._protection.announcement_bytes(header.ring)
@@ -149,6 +156,13 @@ class SiteJob(ABC):
         if header.contributors and not due:
             raise ProtocolError("a total where none is due")
         return body[:size], body[size:]
+
+    def _begin_round(self, header: TaskHeader, announcement: bytes) -> None:
+        """Let the protection take a round's announcement; from here on the round is begun, and never again."""
+        self._rounds_begun = header.round
+        self._protection.begin(header.round, header.ring, announcement)
+        if header.ring and self._context.site.policy.site not in header.ring:
+            raise ProtocolError(f"round {header.round} goes on without this site")
 
     def _commit(self, step: str) -> None:
         """Charge a step; on return the charge is durable."""

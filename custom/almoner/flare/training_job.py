@@ -63,10 +63,7 @@ class TrainingJob(SiteJob):
         number = header.round
         if self._state is not State.READY or number != self._rounds_begun + 1 or number > self._spec.rounds:
             raise ProtocolError(f"round {number} after round {self._rounds_begun}")
-        self._rounds_begun = number
-        self._protection.begin(number, header.ring, announcement)
-        if header.ring and self._context.site.policy.site not in header.ring:
-            raise ProtocolError(f"round {number} goes on without this site")
+        self._begin_round(header, announcement)
         step = self._plan.steps[number - 1].key
         self._commit(step)
         self._last_answer = Sealed(ReplyKind.UPDATE, number, step, self._work.train(self._model.weights))

@@ -2,10 +2,8 @@
 
 from almoner.errors import PolicyViolation
 from almoner.privacy.distributed_noise import shared_noise
+from almoner.protection.modulus import MODULUS
 from almoner.schema.statistics import StatisticsSpec
-
-MODULUS = 2**61 - 1
-"""Of the sums inside secure aggregation: the prime of its tag (see `almoner.secagg.modular`)."""
 
 RECORDS_SLACK = 16
 """So many times the declared records may be there before a sum could wrap."""

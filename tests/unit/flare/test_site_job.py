@@ -438,12 +438,12 @@ def test_the_set_up_signs_what_the_policy_says(context: JobContext) -> None:
 
 
 def test_the_release_is_of_the_final_weights(drive: Callable[..., Driver], monkeypatch: pytest.MonkeyPatch) -> None:
-    from almoner.flare import local_work, site_job
+    from almoner.flare import local_work, training_job
 
     driver = drive("trained 2")
     counted: list[tuple[int, int, float]] = []
-    noised = site_job.release_accuracy
-    monkeypatch.setattr(site_job, "release_accuracy", lambda *args: counted.append(args) or noised(*args))
+    noised = training_job.release_accuracy
+    monkeypatch.setattr(training_job, "release_accuracy", lambda *args: counted.append(args) or noised(*args))
     at: list[bytes] = []
     labels = local_work.correct_labels
     monkeypatch.setattr(local_work, "correct_labels", lambda *args: at.append(args[1].tobytes()) or labels(*args))

@@ -97,5 +97,3 @@ def test_the_true_answer_is_for_registered_public_data_alone(
     declarations.sites["census-office"] = config.model_copy(update={"datasets": {"census": dataset}})
     with pytest.raises(PolicyViolation, match=message):
         public_cells(census, declarations, tmp_path)
-
-
