@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from tests.statistics_cases import exact, people, privacy, request
 
 from almoner.release.answers import interpret
 from almoner.release.laws import local_noise
 from almoner.release.mechanisms import noised
 from almoner.schema.statistics import StatisticsSpec
-from tests.statistics_cases import exact, people, privacy, request
 
 MECHANISMS = ["integer_laplace", "discrete_gaussian"]
 RELEASES = 1_000

@@ -22,6 +22,8 @@ WITH_JSON = {
     ("policy", "explain"),
     ("policy", "test"),
     ("policy", "workloads"),
+    ("release", "curve"),
+    ("release", "run"),
     ("site", "approve-roster"),
     ("site", "groups"),
     ("site", "join"),
