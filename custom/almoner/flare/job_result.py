@@ -49,7 +49,7 @@ class RoundRecord(BaseModel):
 
 
 class JobResult(BaseModel):
-    """Rounds, noised releases (hexadecimal, by site), the weights if all sites let them go, noised statistics, or an alignment.
+    """Rounds, noised releases (hexadecimal, by site), the weights if all let them go, noised statistics, an alignment.
 
     Beside them, by site, the ledger heads at the job's start and the signatures of who holds them.
     """

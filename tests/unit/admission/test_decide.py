@@ -113,7 +113,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "statistics.columns": {"spec": request(columns={"age": {"kind": "integer", "low": 20, "high": 81}})},
     "statistics.range": {
         "spec": request(trust={"kind": "distributed", "num_colluding_sites": 1}),
-        "nominal_records": dict.fromkeys(SIZES, 10**12),
+        "nominal_records": dict.fromkeys(SIZES, 10**15),
     },
 }
 """One change each that breaks exactly the rule it stands under."""
