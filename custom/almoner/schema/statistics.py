@@ -238,23 +238,26 @@ class StatisticsSpec(Document):
 
     def _used_by(self, query: Query) -> set[str]:
         """Return the columns that a query names, after checking that each is of a kind that fits."""
-        categories, other = list(query.by) + list(query.where), ""
+        own: tuple[str, ...] = ()
         if isinstance(query, TableQuery):
-            categories += query.columns
-        elif isinstance(query, ShareQuery):
-            categories.append(query.column)
+            own = query.columns
         elif not isinstance(query, CountQuery):
-            other = query.column
-        named = {*categories, other} - {""}
+            own = (query.column,)
+        if len({*query.by, *own}) < len(query.by) + len(own):
+            raise ValueError(f"queries: {query.name} names a column twice")
+        named = {*query.by, *query.where, *own}
         if strays := sorted(named - set(self.columns)):
             raise ValueError(f"queries: {query.name} names column {strays[0]}, which is not under columns")
-        for column in categories:
+        categorical = own if isinstance(query, TableQuery | ShareQuery) else ()
+        for column in (*query.by, *query.where, *categorical):
             if not isinstance(self.columns[column], CategoryColumn):
                 raise ValueError(f"queries: {query.name} needs categories, but column {column} is of numbers")
-        if isinstance(query, OfNumbers) and isinstance(self.columns[other], CategoryColumn):
-            raise ValueError(f"queries: {query.name} needs numbers, but column {other} is of categories")
+        if isinstance(query, OfNumbers) and isinstance(self.columns[query.column], CategoryColumn):
+            raise ValueError(f"queries: {query.name} needs numbers, but column {query.column} is of categories")
         if isinstance(query, VarianceQuery) and self.num_bins_of(query.column) > MAX_VARIANCE_STEPS:
-            raise ValueError(f"queries: {query.name}: bounds of {other} are too many steps apart; ask for larger steps")
+            raise ValueError(
+                f"queries: {query.name}: bounds of {query.column} are too many steps apart; ask for larger steps"
+            )
         self._check_categories(query)
         return named
 

@@ -60,10 +60,8 @@ def test_a_refusal_is_exit_code_1(root: Path, census: Path, almoner: Shell, tmp_
 
 @pytest.mark.parametrize("epsilon", ["0", "-1.0"])
 def test_epsilon_of_nothing_is_one_line(root: Path, almoner: Shell, tmp_path: Path, epsilon: str) -> None:
-    text = (
-        (root / "jobs" / "census_release.yaml").read_text().replace("target_epsilon: 1.0", f"target_epsilon: {epsilon}")
-    )
-    (tmp_path / "none.yaml").write_text(text)
+    text = (root / "jobs" / "census_release.yaml").read_text()
+    (tmp_path / "none.yaml").write_text(text.replace("target_epsilon: 1.0", f"target_epsilon: {epsilon}"))
     refused = almoner("release", "run", str(tmp_path / "none.yaml"), "--site", "s", "--kit", "k")
     assert refused.code == 2
     assert "privacy.target_epsilon" in refused.err
