@@ -25,19 +25,19 @@ from almoner.release.laws import NoiseLaw, PartNoise
 from almoner.release.sentences import sentence
 from almoner.schema.answer import Answer, Statistic
 from almoner.schema.columns import CategoryColumn
-from almoner.schema.receipt import PrivacyEvent, PureRelease, ZcdpRelease
-from almoner.schema.statistics import (
+from almoner.schema.queries import (
     CountQuery,
     HistogramQuery,
     MeanQuery,
     QuantilesQuery,
     Query,
     ShareQuery,
-    StatisticsSpec,
     SumQuery,
     TableQuery,
     VarianceQuery,
 )
+from almoner.schema.receipt import PrivacyEvent, PureRelease, ZcdpRelease
+from almoner.schema.statistics import StatisticsSpec
 
 Cells = NDArray[np.int64]
 

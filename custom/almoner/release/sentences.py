@@ -3,7 +3,8 @@
 import math
 
 from almoner.schema.answer import Answer
-from almoner.schema.statistics import Query, ShareQuery, StatisticsSpec
+from almoner.schema.queries import Query, ShareQuery
+from almoner.schema.statistics import StatisticsSpec
 
 
 def sentence(answer: Answer, spec: StatisticsSpec, query: Query) -> str:
