@@ -90,7 +90,12 @@ def roster_of(sites: tuple[str, ...]) -> Roster:
 
 
 def terms_of(
-    scheme: str, sites: tuple[str, ...], dimension: int = DIMENSION, colluding: int = 1, min_sites: int = 3
+    scheme: str,
+    sites: tuple[str, ...],
+    dimension: int = DIMENSION,
+    colluding: int = 1,
+    min_sites: int = 3,
+    limit: int = 32_767,
 ) -> JobTerms:
     return JobTerms(
         envelope_digest="ab" * 32,
@@ -101,7 +106,7 @@ def terms_of(
         num_colluding_sites=colluding,
         min_sites=min_sites,
         dimension=dimension,
-        limit=32_767,
+        limit=limit,
         step=2.0**-10,
         nonce="0123456789abcdef" * 2,
     )

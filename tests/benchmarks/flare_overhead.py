@@ -30,10 +30,10 @@ from almoner.data.prepare import prepare_sites
 from almoner.data.registry import HEART_DISEASE
 from almoner.flare.exporting import export_job, job_sites
 from almoner.flare.federation import Federation, free_port
-from almoner.flare.job_context import job_grid
 from almoner.flare.provisioning import ProvisionedConsortium, provision
 from almoner.flare.render import new_envelope
 from almoner.flare.session import UserSession, open_session
+from almoner.flare.training_context import job_grid
 from almoner.privacy.plan import job_events
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec

@@ -14,7 +14,7 @@ from almoner.flare.render import render_job
 from almoner.provision import kit_files
 from almoner.provision.project import render_project
 from almoner.schema.consortium import Consortium
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 
 HERE = Path(__file__).resolve().parent
 ENVELOPE: dict[str, Any] = {

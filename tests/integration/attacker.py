@@ -28,7 +28,7 @@ from almoner.flare.federation import Federation
 from almoner.flare.provisioning import ProvisionedConsortium
 from almoner.flare.render import render_app, render_meta
 from almoner.flare.session import UserSession, open_session
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 
 LEAD = "lead@cleveland.example"
 SITE = "hungary"

@@ -20,7 +20,8 @@ from almoner.flare.render import new_envelope
 from almoner.flare.site_files import SiteFiles, load_kit
 from almoner.schema.approval import job_digest, spec_digest
 from almoner.schema.documents import parse_document
-from almoner.schema.job import JobEnvelope, JobSpec, PlainAggregation
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec, PlainAggregation
 from almoner.workloads.registry import workload_digest
 
 SITE = "hungary"

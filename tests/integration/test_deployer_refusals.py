@@ -26,7 +26,8 @@ from almoner.flare.render import new_envelope, render_app, render_meta
 from almoner.flare.signed_decisions import verify_decisions
 from almoner.flare.site_files import LEDGER, load_kit
 from almoner.privacy.ledger import Ledger
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec
 
 SITE = "hungary"
 LEAD = "lead@cleveland.example"

@@ -46,7 +46,8 @@ from almoner.flare.wire import PAYLOAD_KEY, ReplyKind, TaskHeader, decode_reply,
 from almoner.privacy.heads import HEAD_BYTES
 from almoner.privacy.ledger import Ledger
 from almoner.schema.documents import load_document
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec
 from almoner.workloads.registry import workload
 
 ROUNDS = 50

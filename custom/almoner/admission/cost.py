@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from almoner.privacy.ledger import AccountState
-from almoner.privacy.plan import JobPlan, largest_target_epsilon
+from almoner.privacy.plan import JobPlan
+from almoner.privacy.plans import largest_epsilon
 from almoner.privacy.pld import pld_epsilon
-from almoner.schema.job import JobSpec
+from almoner.schema.envelope import AnyJobSpec
 
 
 @dataclass(frozen=True)
@@ -13,11 +14,11 @@ class JobCost:
     """The cost of one job at one account.
 
     Args:
-        noise_multiplier: σ over the sensitivity, calibrated to the job's target ε.
+        noise_multiplier: σ over the sensitivity, calibrated to the target ε of training; 0 for other jobs.
         job_epsilon: the PLD of the whole job alone, training and releases, at the job's δ.
         charge: RDP at the account's order; the only figure that is added up.
         epsilon_after: the account's ε if the job is admitted, by the filter's conversion.
-        largest_epsilon: the largest training ε of this shape that still fits; 0 if none does.
+        largest_epsilon: the largest target ε of this shape that still fits, the job's own if it does; 0 if none does.
     """
 
     noise_multiplier: float
@@ -27,16 +28,19 @@ class JobCost:
     largest_epsilon: float
 
 
-def job_cost(spec: JobSpec, plan: JobPlan, account: AccountState) -> JobCost:
-    """Return what a planned job costs at an account as it stands."""
+def job_cost(spec: AnyJobSpec, plan: JobPlan, account: AccountState, num_sites: int) -> JobCost:
+    """Return what a planned job costs at an account as it stands.
+
+    Args:
+        num_sites: all sites of the job; see `plan_of`.
+    """
     book = account.filter
     charge = plan.charge(book.order)
-    fits = book.fits(account.rdp_spent, charge)
     left = book.budget - account.rdp_spent
     return JobCost(
         noise_multiplier=plan.noise_multiplier,
-        job_epsilon=pld_epsilon(plan.all_events, spec.privacy.target_delta) if plan.all_events else 0.0,
+        job_epsilon=pld_epsilon(plan.all_events, spec.target_delta) if plan.all_events else 0.0,
         charge=charge,
         epsilon_after=book.epsilon_of(account.rdp_spent + charge),
-        largest_epsilon=spec.privacy.target_epsilon if fits else largest_target_epsilon(spec, left, book.order),
+        largest_epsilon=largest_epsilon(spec, num_sites, left, book.order),
     )

@@ -8,17 +8,29 @@ from almoner.privacy.plan import JobPlan
 from almoner.schema.approval import job_digest
 from almoner.schema.base import digest
 from almoner.schema.decision import Decision, Violation, show_epsilon
-from almoner.schema.job import JobSpec
+from almoner.schema.envelope import AnyJobSpec
+from almoner.schema.psi import PsiSpec
+from almoner.schema.statistics import StatisticsSpec
 
 
-def describe_ask(spec: JobSpec) -> str:
+def describe_ask(spec: AnyJobSpec) -> str:
     """Return what a job asks for, as decisions print it."""
-    privacy = spec.privacy
-    parts = [f"training ε={show_epsilon(privacy.target_epsilon)}"] if spec.rounds else []
-    parts += [f"{release.kind} ε={show_epsilon(release.epsilon)}" for release in spec.releases]
-    mantissa, _, exponent = f"{privacy.target_delta:e}".partition("e")
+    mantissa, _, exponent = f"{spec.target_delta:e}".partition("e")
     delta = f"{float(mantissa):g}e{int(exponent)}"
-    return f"{' and '.join(parts) or 'nothing'} ({privacy.unit}, δ={delta})"
+    return f"{' and '.join(_parts(spec)) or 'nothing'} ({spec.privacy_unit}, δ={delta})"
+
+
+def _parts(spec: AnyJobSpec) -> list[str]:
+    """Return the parts of what a job asks for."""
+    if isinstance(spec, StatisticsSpec):
+        number = f"{len(spec.queries)} statistics" if len(spec.queries) > 1 else "one statistic"
+        return [f"{number}, {spec.trust.kind}, ε={show_epsilon(spec.privacy.target_epsilon)}"]
+    parts = []
+    if isinstance(spec, PsiSpec):
+        parts.append(f"alignment with lists of {spec.max_identifiers}")
+    elif spec.rounds:
+        parts.append(f"training ε={show_epsilon(spec.privacy.target_epsilon)}")
+    return parts + [f"{release.kind} ε={show_epsilon(release.epsilon)}" for release in spec.releases]
 
 
 def ask_rules(question: Question) -> tuple[tuple[Rule, Verdict], ...]:
@@ -32,7 +44,7 @@ def decide(request: JobRequest, site: SiteView, plan: JobPlan) -> Decision:
     *Guarantee*: the result is a function of the arguments alone, and lists all violated rules.
     """
     spec = request.envelope.spec
-    cost = job_cost(spec, plan, site.account)
+    cost = job_cost(spec, plan, site.account, len(request.envelope.sites))
     violations = tuple(
         Violation(rule=rule.name, finding=verdict.finding, remedy=verdict.remedy)
         for rule, verdict in ask_rules(Question(request, site, cost))

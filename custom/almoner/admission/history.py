@@ -114,6 +114,9 @@ class History:
         return tuple(job for job in jobs if (job.ended_unix_seconds or 0.0) > since_unix_seconds)
 
     def approval_in_use(self, approval_digest: str) -> bool:
-        """Say whether an approval was used up: by a job that is open, or that may have touched data."""
+        """Say whether an approval was used up: by a job that is open, or that may have touched data.
+
+        A job that has no step to commit (an alignment without a release) may have touched data once it was started.
+        """
         jobs = (job for job in self.jobs if job.approval_digest == approval_digest)
-        return any(job.ended_unix_seconds is None or job.committed for job in jobs)
+        return any(job.ended_unix_seconds is None or job.committed or (job.started and not job.planned) for job in jobs)

@@ -12,7 +12,7 @@ from almoner.admission.bounds import AtLeast, AtMost, Bound, Permission, Pinned,
 from almoner.admission.rules_submission import windows_text
 from almoner.errors import PolicyViolation
 from almoner.schema.declarations import Declarations
-from almoner.schema.policy import DAYS, Allow, ConsortiumPolicy, Quotas, Require, SitePolicy
+from almoner.schema.policy import DAYS, Allow, ConsortiumPolicy, Quotas, Require, SitePolicy, StatisticsGrant
 
 Policy = SitePolicy | ConsortiumPolicy
 
@@ -89,6 +89,16 @@ def _allow_bounds(allow: Allow) -> dict[str, Bound]:
         "allow.initial_weights": Pinned(allow.initial_weights or {}, allow.workloads),
         "allow.releases": _names(allow.releases),
         "allow.windows": _windows(allow),
+        **_statistics_bounds(allow.statistics),
+        "allow.psi": AtMost(allow.psi.max_identifiers if allow.psi else 0),
+    }
+
+
+def _statistics_bounds(grant: StatisticsGrant | None) -> dict[str, Bound]:
+    """Return the fields of `allow.statistics`; none given admits none."""
+    return {
+        "allow.statistics.trust": _names(grant.trust if grant else ()),
+        "allow.statistics.max_cells": AtMost(grant.max_cells if grant else 0),
     }
 
 

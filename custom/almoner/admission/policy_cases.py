@@ -15,10 +15,11 @@ from almoner.admission.rules import RULES
 from almoner.errors import DocumentError
 from almoner.privacy.budget import open_filter
 from almoner.privacy.ledger import AccountState
-from almoner.privacy.plan import job_events
+from almoner.privacy.plans import plan_of
 from almoner.schema.base import org_code
 from almoner.schema.declarations import Declarations
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import JOB_KINDS, AnyJobSpec, JobEnvelope, workload_of
+from almoner.schema.job import JobSpec
 from almoner.schema.policy import SitePolicy
 from almoner.schema.policy_case import CasePastJob, CaseSubmitter, PolicyCase
 from almoner.schema.site import SiteConfig
@@ -48,7 +49,7 @@ class Installation:
     """What all cases share: who takes part, the jobs by name, the installed workloads, the release."""
 
     declarations: Declarations
-    jobs: Mapping[str, JobSpec]
+    jobs: Mapping[str, AnyJobSpec]
     workloads: Mapping[str, WorkloadFacts]
     version: str
 
@@ -68,13 +69,13 @@ def _merged(fields: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _spec(case: PolicyCase, jobs: Mapping[str, JobSpec]) -> JobSpec:
+def _spec(case: PolicyCase, jobs: Mapping[str, AnyJobSpec]) -> AnyJobSpec:
     """Return the case's job."""
     if case.job not in jobs:
         raise DocumentError(f"case '{case.name}': job {case.job} is not in jobs/ → one of {', '.join(sorted(jobs))}")
     fields = _merged(jobs[case.job].model_dump(mode="json"), case.change)
     try:
-        return JobSpec.model_validate_json(json.dumps(fields))
+        return JOB_KINDS.get(str(fields.get("kind")), JobSpec).model_validate_json(json.dumps(fields))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -113,7 +114,9 @@ def _past(number: int, job: CasePastJob, now: float, population: str, budget: fl
 
 def _workloads(case: PolicyCase, made: Installation) -> dict[str, WorkloadFacts]:
     """Return the installed workloads as the case has them."""
-    known = {**made.workloads, **dict.fromkeys(case.also_installed, made.workloads[made.jobs[case.job].workload])}
+    known = dict(made.workloads)
+    if case.also_installed:
+        known |= dict.fromkeys(case.also_installed, made.workloads[workload_of(made.jobs[case.job])])
     changes = case.workload.model_dump(exclude_none=True)
     return {name: replace(found, **changes) for name, found in known.items()}
 
@@ -128,18 +131,19 @@ def _config(case: PolicyCase, site: SiteConfig) -> SiteConfig:
     )
 
 
-def _paper(case: PolicyCase, spec: JobSpec, made: Installation, now: float) -> ApprovalState | None:
+def _paper(case: PolicyCase, spec: AnyJobSpec, made: Installation, now: float) -> ApprovalState | None:
     """Return what the data officer said."""
     if case.approval is None:
         return None
-    known = _workloads(case, made).get(spec.workload)
+    known = _workloads(case, made).get(workload_of(spec))
+    code = "f" * 64 if case.approval == "of_other_code" else known.digest if known else ""
     return ApprovalState(
         problem="its signature does not verify" if case.approval == "unsound" else "",
         approved=case.approval != "denied",
         expires_unix_seconds=int(now) + (-1 if case.approval == "expired" else _WEEK_SECONDS),
         digest=_PAPER,
         submitter="" if case.approval == "of_another" else _submitter(case, made.declarations).name,
-        workload_digest="f" * 64 if case.approval == "of_other_code" or known is None else known.digest,
+        workload_digest=code,
     )
 
 
@@ -149,7 +153,7 @@ def _joined(case: PolicyCase, config: SiteConfig) -> dict[str, JoinedDataset]:
     return {} if case.joined == "never" else datasets_to_join(config, dict.fromkeys(config.datasets, seen))
 
 
-def _view(case: PolicyCase, spec: JobSpec, policy: SitePolicy, made: Installation, now: float) -> SiteView:
+def _view(case: PolicyCase, spec: AnyJobSpec, policy: SitePolicy, made: Installation, now: float) -> SiteView:
     """Return the site as the case has it."""
     config = _config(case, made.declarations.sites[policy.site])
     account = policy.account_of(config.population_of(spec.dataset))
@@ -159,6 +163,8 @@ def _view(case: PolicyCase, spec: JobSpec, policy: SitePolicy, made: Installatio
         jobs.append(PastJob("approved", account.population, 0.0, 0.0, 1, "", "", approval_digest=_PAPER))
     spent = sum(job.charge for job in jobs) if case.spent_share is None else case.spent_share * book.budget
     sizes = made.declarations.nominal_records(spec.dataset, made.declarations.consortium.sites)
+    if case.nominal_records is not None and policy.site in sizes:
+        sizes = {**sizes, policy.site: case.nominal_records}
     return SiteView(
         policy=policy,
         config=config,
@@ -195,6 +201,6 @@ def run_case(case: PolicyCase, policy: SitePolicy, made: Installation) -> CaseRe
         almoner_version=case.exported_by or made.version,
     )
     request = JobRequest(envelope, _submitter(case, made.declarations), case.flare_study or spec.study)
-    decision = decide(request, _view(case, spec, policy, made, now), job_events(spec))
+    decision = decide(request, _view(case, spec, policy, made, now), plan_of(spec, len(envelope.sites)))
     found = tuple(violation.rule for violation in decision.violations)
     return CaseResult(case.name, case.refused_by or (), found)

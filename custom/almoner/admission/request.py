@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from almoner.admission.history import History
 from almoner.privacy.ledger import AccountState
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 from almoner.schema.policy import SitePolicy
 from almoner.schema.site import SiteConfig
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Literal
 
 from almoner.admission.cost import JobCost
 from almoner.admission.request import JobRequest, SiteView
+from almoner.schema.envelope import AnyJobSpec
 from almoner.schema.job import JobSpec
 from almoner.schema.policy import Account
 
@@ -19,7 +21,7 @@ class Question:
     cost: JobCost
 
     @property
-    def spec(self) -> JobSpec:
+    def spec(self) -> AnyJobSpec:
         """The job."""
         return self.request.envelope.spec
 
@@ -45,6 +47,7 @@ class Verdict:
 
 
 UNSET = Verdict("unset", "not restricted")
+NO_TRAINING = Verdict("unset", "not a training job")
 
 
 def holds(finding: str) -> Verdict:
@@ -72,6 +75,16 @@ class Rule:
     field: str
     about: str
     check: Callable[[Question], Verdict]
+
+
+def of_training(check: Callable[[Question, JobSpec], Verdict]) -> Callable[[Question], Verdict]:
+    """Return the check of a rule that makes sense for training jobs alone; for others it is unset."""
+
+    @wraps(check)
+    def checked(asked: Question) -> Verdict:
+        return check(asked, asked.spec) if isinstance(asked.spec, JobSpec) else NO_TRAINING
+
+    return checked
 
 
 def listed(values: Iterable[str]) -> str:

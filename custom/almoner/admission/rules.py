@@ -6,7 +6,9 @@ and texts depend on declared parameters and on the ledger alone.
 
 from almoner.admission import rules_history as history
 from almoner.admission import rules_privacy as privacy
+from almoner.admission import rules_psi as psi
 from almoner.admission import rules_robust as robust
+from almoner.admission import rules_statistics as statistics
 from almoner.admission import rules_submission as submission
 from almoner.admission import rules_task as task
 from almoner.admission.rule import Rule
@@ -32,6 +34,14 @@ RULES: tuple[Rule, ...] = (
     Rule("allow.datasets", "allow.datasets", "the data set is admitted", task.datasets),
     Rule("dataset.sizes", "", "the data set's size is declared at every site", task.dataset_sizes),
     Rule("allow.releases", "allow.releases", "what else than the model is released", task.releases),
+    Rule("allow.statistics", "allow.statistics", "statistics, and under which trust model", statistics.allowed),
+    Rule("statistics.cells", "allow.statistics.max_cells", "how many numbers a request tells", statistics.cells),
+    Rule("statistics.columns", "", "columns, bounds and categories as the site declares them", statistics.columns),
+    Rule("statistics.range", "", "sums with their noise fit the modulus of secure aggregation", statistics.wraps),
+    Rule("allow.psi", "allow.psi", "private set intersection, and how long the lists may be", psi.allowed),
+    Rule("psi.sites", "", "an alignment is between the sites that it names", psi.sites),
+    Rule("psi.size", "", "the site's declared size fits into a list", psi.size),
+    Rule("psi.identifier", "", "the site declared a column for each part of the identifier", psi.identifier),
     Rule("job.grid", "", "an update with its noise fits the integers that are sent", task.grid),
     Rule("aggregation.parties", "", "enough sites for those that may collude", privacy.parties),
     Rule("aggregation.rule", "", "enough contributors for the bad ones that the rule bears", robust.rule),

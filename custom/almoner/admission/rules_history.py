@@ -10,6 +10,8 @@ from almoner.admission.request import ApprovalState
 from almoner.admission.rule import UNSET, Question, Verdict, broken, holds
 from almoner.schema.approval import job_digest
 from almoner.schema.decision import show_epsilon
+from almoner.schema.envelope import workload_of
+from almoner.schema.job import JobSpec
 
 
 def budget_remaining(asked: Question) -> Verdict:
@@ -18,8 +20,10 @@ def budget_remaining(asked: Question) -> Verdict:
     state = f"account at ε={show_epsilon(book.epsilon_spent)} of {show_epsilon(book.filter.epsilon_cap)}"
     if book.filter.fits(book.rdp_spent, cost.charge):
         return holds(f"{state}, at ε={show_epsilon(cost.epsilon_after)} with this job")
-    beside = " beside the release" if asked.spec.releases else ""
-    fits = f"fits training ε≤{cost.largest_epsilon:.2f}{beside}" if cost.largest_epsilon else "no such job fits"
+    spec = asked.spec
+    what = "training" if isinstance(spec, JobSpec) else "statistics"
+    beside = " beside the release" if isinstance(spec, JobSpec) and spec.releases else ""
+    fits = f"fits {what} ε≤{cost.largest_epsilon:.2f}{beside}" if cost.largest_epsilon else "no such job fits"
     return broken(f"{state}, {fits}", "lower target_epsilon" if cost.largest_epsilon else "")
 
 
@@ -120,7 +124,7 @@ def pause_submitter(asked: Question) -> Verdict:
 
 def _about_another(asked: Question, paper: ApprovalState) -> str:
     """Return what an approval is about that this job is not, "" if it is about this one."""
-    facts = asked.site.workloads.get(asked.spec.workload)
+    facts = asked.site.workloads.get(workload_of(asked.spec))
     wanted, installed = paper.workload_digest, facts.digest if facts else ""
     if paper.submitter != asked.request.submitter.name:
         return f"it is for {paper.submitter}, not for {asked.request.submitter.name}"

@@ -1,16 +1,17 @@
 """Rules about bad members: what the job's robust rule bears, and the groups of secure aggregation."""
 
 from almoner.admission.layout import group_layout
-from almoner.admission.rule import UNSET, Question, Verdict, broken, holds, listed
+from almoner.admission.rule import UNSET, Question, Verdict, broken, holds, listed, of_training
 from almoner.errors import PolicyViolation
 from almoner.protection.groups import GroupLayout
 from almoner.robust.conditions import min_rows, require
-from almoner.schema.job import RobustAggregation
+from almoner.schema.job import JobSpec, RobustAggregation
 
 
-def rule(asked: Question) -> Verdict:
+@of_training
+def rule(asked: Question, spec: JobSpec) -> Verdict:
     """The rule must bear f bad sites among all sites of the job, and among the fewest contributors of a round."""
-    spec, aggregation, sites = asked.spec, asked.spec.aggregation, len(asked.request.envelope.sites)
+    aggregation, sites = spec.aggregation, len(asked.request.envelope.sites)
     if not isinstance(aggregation, RobustAggregation):
         return Verdict("unset", "no robust rule over sites")
     kind, bad, pre = aggregation.rule, aggregation.num_byzantine_sites, aggregation.pre
@@ -24,9 +25,10 @@ def rule(asked: Question) -> Verdict:
     return holds(found) if spec.min_sites >= needed else broken(found, f"set min_sites to at least {needed}")
 
 
-def groups(asked: Question) -> Verdict:
+@of_training
+def groups(asked: Question, spec: JobSpec) -> Verdict:
     """Groups must be possible, of all sites of the study, and as many as were drawn here for the study before."""
-    spec, sites = asked.spec, asked.request.envelope.sites
+    sites = asked.request.envelope.sites
     try:
         layout = group_layout(spec, len(sites))
     except PolicyViolation as error:
@@ -58,11 +60,12 @@ def _study_groups(asked: Question, layout: GroupLayout) -> Verdict:
     return holds(f"{found}, {layout.failed_groups_borne} failed groups, {layout.drops_borne} missing sites anywhere")
 
 
-def byzantine(asked: Question) -> Verdict:
+@of_training
+def byzantine(asked: Question, spec: JobSpec) -> Verdict:
     """The job must bear as many bad sites as the policy demands."""
-    bears, least = asked.spec.num_byzantine_sites, asked.site.policy.require.min_byzantine_sites
+    bears, least = spec.num_byzantine_sites, asked.site.policy.require.min_byzantine_sites
     if least is None:
         return UNSET
-    found = f"{asked.spec.aggregation.kind} bears {bears} bad sites, at least {least} are demanded"
+    found = f"{spec.aggregation.kind} bears {bears} bad sites, at least {least} are demanded"
     remedy = "raise aggregation.num_byzantine_sites" if bears else "set aggregation.kind to robust, or groups"
     return holds(found) if bears >= least else broken(found, remedy)

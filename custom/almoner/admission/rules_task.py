@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 
 from almoner.admission.grid import job_grid
-from almoner.admission.rule import UNSET, Question, Verdict, broken, holds, listed
+from almoner.admission.rule import UNSET, Question, Verdict, broken, holds, listed, of_training
 from almoner.errors import PolicyViolation
+from almoner.schema.job import JobSpec
 from almoner.schema.policy import Pins
+from almoner.schema.statistics import StatisticsSpec
 
 
 def studies(asked: Question) -> Verdict:
@@ -34,17 +36,19 @@ def purposes(asked: Question) -> Verdict:
     return holds(found) if today <= last else broken(f"{found}; today is {today}")
 
 
-def workload_known(asked: Question) -> Verdict:
+@of_training
+def workload_known(asked: Question, spec: JobSpec) -> Verdict:
     """The workload must be installed here."""
-    name, known = asked.spec.workload, listed(sorted(asked.site.workloads))
+    name, known = spec.workload, listed(sorted(asked.site.workloads))
     if name in asked.site.workloads:
         return holds(f"{name} is installed")
     return broken(f"{name} is not installed; there are {known}", "set workload")
 
 
-def workloads(asked: Question) -> Verdict:
+@of_training
+def workloads(asked: Question, spec: JobSpec) -> Verdict:
     """The workload must be admitted."""
-    name, allowed = asked.spec.workload, asked.site.policy.allow.workloads
+    name, allowed = spec.workload, asked.site.policy.allow.workloads
     if name not in asked.site.workloads:
         return Verdict("unset", "not installed")
     if name in allowed:
@@ -52,18 +56,18 @@ def workloads(asked: Question) -> Verdict:
     return broken(f"{name} is not in {listed(allowed)}", "set workload")
 
 
-def workload_unit(asked: Question) -> Verdict:
+@of_training
+def workload_unit(asked: Question, spec: JobSpec) -> Verdict:
     """The job's unit must be one that the workload groups records by; a name alone protects nothing."""
-    facts, unit = asked.site.workloads.get(asked.spec.workload), asked.spec.privacy.unit
+    facts, unit = asked.site.workloads.get(spec.workload), spec.privacy.unit
     if facts is None:
         return Verdict("unset", "not installed")
-    found = f"unit is {unit}; {asked.spec.workload} groups records by {listed(facts.units)}"
+    found = f"unit is {unit}; {spec.workload} groups records by {listed(facts.units)}"
     return holds(found) if unit in facts.units else broken(found, "set privacy.unit")
 
 
-def _pinned(asked: Question, pins: Pins | None, what: str, found: str | None) -> Verdict:
+def _pinned(name: str, pins: Pins | None, what: str, found: str | None) -> Verdict:
     """Compare a digest of the installed workload with those that the policy pins."""
-    name = asked.spec.workload
     if pins is None or name not in pins or found is None:
         return UNSET
     text = f"{what} of {name} is {found[:16]}; pinned {'is' if len(pins[name]) == 1 else 'are'} "
@@ -71,17 +75,19 @@ def _pinned(asked: Question, pins: Pins | None, what: str, found: str | None) ->
     return holds(text) if found in pins[name] else broken(text)
 
 
-def workload_digest(asked: Question) -> Verdict:
+@of_training
+def workload_digest(asked: Question, spec: JobSpec) -> Verdict:
     """The installed workload must be a version that the policy pins."""
-    facts = asked.site.workloads.get(asked.spec.workload)
-    return _pinned(asked, asked.site.policy.allow.workload_digests, "the code", facts.digest if facts else None)
+    facts = asked.site.workloads.get(spec.workload)
+    return _pinned(spec.workload, asked.site.policy.allow.workload_digests, "the code", facts.digest if facts else None)
 
 
-def initial_weights(asked: Question) -> Verdict:
+@of_training
+def initial_weights(asked: Question, spec: JobSpec) -> Verdict:
     """Training must start from weights that the policy pins; they come from the site's own code."""
-    facts = asked.site.workloads.get(asked.spec.workload)
+    facts = asked.site.workloads.get(spec.workload)
     found = facts.initial_weights if facts else None
-    return _pinned(asked, asked.site.policy.allow.initial_weights, "the first weights", found)
+    return _pinned(spec.workload, asked.site.policy.allow.initial_weights, "the first weights", found)
 
 
 def dataset_known(asked: Question) -> Verdict:
@@ -119,15 +125,16 @@ def min_nominal_records(asked: Question) -> Verdict:
     return holds(found) if dataset.nominal_records >= least else broken(found)
 
 
-def grid(asked: Question) -> Verdict:
+@of_training
+def grid(asked: Question, spec: JobSpec) -> Verdict:
     """One round's update with its noise must fit the integers that are sent."""
-    facts = asked.site.workloads.get(asked.spec.workload)
+    facts = asked.site.workloads.get(spec.workload)
     sizes = [asked.site.nominal_records.get(site) for site in asked.request.envelope.sites]
     known = [size for size in sizes if size is not None]
-    if facts is None or not known or not asked.spec.rounds:
+    if facts is None or not known or not spec.rounds:
         return Verdict("unset", "nothing to send")
     try:
-        found = job_grid(asked.spec, asked.cost.noise_multiplier, max(known), facts.dimension)
+        found = job_grid(spec, asked.cost.noise_multiplier, max(known), facts.dimension)
     except PolicyViolation as error:
         finding, _, remedy = str(error).partition(" → ")
         return broken(finding.removeprefix("update grid: "), remedy)
@@ -136,9 +143,12 @@ def grid(asked: Question) -> Verdict:
 
 def releases(asked: Question) -> Verdict:
     """Nothing may be released besides the model but what the policy lists."""
-    allowed, wanted = asked.site.policy.allow.releases, [release.kind for release in asked.spec.releases]
+    allowed = asked.site.policy.allow.releases
+    if isinstance(asked.spec, StatisticsSpec):
+        return Verdict("unset", "statistics have a rule of their own")
     if allowed is None:
         return UNSET
+    wanted = [release.kind for release in asked.spec.releases]
     strays = [kind for kind in wanted if kind not in allowed]
     if strays:
         return broken(f"{', '.join(strays)} is not in {listed(allowed)}", "leave it out of releases")

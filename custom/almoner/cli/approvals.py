@@ -14,8 +14,9 @@ from almoner.flare.exporting import job_sites
 from almoner.flare.site_files import SiteFiles, load_kit
 from almoner.flare.site_view import installed_workloads
 from almoner.schema.declarations import declarations_of_study
-from almoner.schema.documents import load_document
-from almoner.schema.job import JobSpec
+from almoner.schema.documents import load_job
+from almoner.schema.envelope import workload_of
+from almoner.schema.psi import PsiSpec
 
 JOB_ARGUMENT = typer.Argument(help="the digest that the refusal names, or a JobSpec")
 SITE_OPTION = typer.Option("--site-folder", help="the site's folder: it holds kit/ and ledger/")
@@ -73,8 +74,8 @@ def _asked_job(job: str, site: SiteFiles, root: Path, submitter: str | None) -> 
         return recorded_job(site, job, submitter)
     if submitter is None:
         raise PolicyViolation(f"{job}: a JobSpec does not say whose job it will be → give --submitter")
-    spec = load_document(Path(job), JobSpec)
-    known = installed_workloads().get(spec.workload)
+    spec = load_job(Path(job))
+    known = installed_workloads().get(workload_of(spec))
     sites = job_sites(spec, declarations_of_study(root, spec.study))
     return AskedJob(spec, sites, submitter, known.digest if known else "")
 
@@ -86,6 +87,8 @@ def _show(asked: AskedJob, verb: str, yes: bool) -> None:
     console.print(f"# sites: {', '.join(asked.sites)}")
     console.print(f"# submitter: {asked.submitter}")
     console.print(f"# code of the workload: {asked.workload_digest or 'not installed'}")
+    if isinstance(asked.spec, PsiSpec):
+        console.print("# each site learns which of its records all the others have: no ε covers that")
     console.print(f"# digest: {asked.job_digest}")
     if not yes:
         typer.confirm(f"{verb} this job of {asked.submitter}?", abort=True)

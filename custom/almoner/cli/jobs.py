@@ -9,20 +9,24 @@ import typer
 from almoner.admission.layout import robustness_lines
 from almoner.cli.app import console, new_group, print_json
 from almoner.cli.approvals import approve_command, deny_command
+from almoner.errors import DocumentError
 from almoner.flare.exporting import export_job, job_sites
-from almoner.flare.job_result import read_result
+from almoner.flare.job_result import JobResult, read_result
 from almoner.flare.planning import plan_job
 from almoner.flare.session import JobReport, open_session
 from almoner.privacy.plan import epsilon_of_noise
+from almoner.release.combined import statistics_lines
 from almoner.schema.declarations import declarations_of_study
-from almoner.schema.documents import load_document
+from almoner.schema.documents import load_job
+from almoner.schema.envelope import AnyJobSpec
 from almoner.schema.job import JobSpec
+from almoner.schema.statistics import StatisticsSpec
 
 app = new_group("Plan, export, submit, approve, follow and fetch jobs.")
 app.command("approve")(approve_command)
 app.command("deny")(deny_command)
 
-SPEC_ARGUMENT = typer.Argument(help="a JobSpec, such as jobs/heart_disease.yaml")
+SPEC_ARGUMENT = typer.Argument(help="a job, such as jobs/heart_disease.yaml")
 KIT_OPTION = typer.Option("--kit", help="your startup kit: the folder with startup/fed_admin.json in it")
 ROOT_OPTION = typer.Option("--root", help="the folder with provisioning/, policies/ and site_configs/")
 STUDY_OPTION = typer.Option("--study", help="the FLARE study of the job")
@@ -50,8 +54,10 @@ def plan_command(
 
     Example: almoner job plan jobs/heart_disease.yaml --noise-multiplier 8
     """
-    spec = load_document(spec_path, JobSpec)
-    if noise is not None:
+    spec = load_job(spec_path)
+    if noise is not None and not isinstance(spec, JobSpec):
+        raise DocumentError(f"{spec_path}: --noise-multiplier is for training jobs → set privacy.target_epsilon")
+    if noise is not None and isinstance(spec, JobSpec):
         privacy = spec.privacy.model_copy(update={"target_epsilon": epsilon_of_noise(spec, noise)})
         spec = spec.model_copy(update={"privacy": privacy})
     decisions = plan_job(spec, declarations_of_study(root, spec.study), consortium, user)
@@ -60,13 +66,20 @@ def plan_command(
     else:
         for decision in decisions:
             console.print(decision.render())
-        if decisions and spec.rounds:
+        if decisions and isinstance(spec, JobSpec) and spec.rounds:
             console.print(f"privacy.target_epsilon: {spec.privacy.target_epsilon:g}")
             console.print(f"noise multiplier {decisions[0].noise_multiplier:.3f}, {spec.num_steps} steps a site")
-        for line in robustness_lines(spec, len(decisions)):
+        for line in _plan_lines(spec, len(decisions)):
             console.print(line)
     if any(decision.verdict == "refused" for decision in decisions):
         raise typer.Exit(1)
+
+
+def _plan_lines(spec: AnyJobSpec, num_sites: int) -> tuple[str, ...]:
+    """Return what else a plan says: what bad or missing sites do, or how much noise there will be."""
+    if isinstance(spec, JobSpec):
+        return robustness_lines(spec, num_sites)
+    return statistics_lines(spec, num_sites) if isinstance(spec, StatisticsSpec) else ()
 
 
 @app.command("export")
@@ -79,7 +92,7 @@ def export_command(
 
     Example: almoner job export jobs/heart_disease.yaml
     """
-    spec = load_document(spec_path, JobSpec)
+    spec = load_job(spec_path)
     folder = export_job(spec, declarations_of_study(root, spec.study), out)
     console.print(str(folder))
 
@@ -95,7 +108,7 @@ def submit_command(
 
     Example: almoner job submit jobs/heart_disease.yaml --kit build/trial/users/lead@cleveland.example
     """
-    spec = load_document(spec_path, JobSpec)
+    spec = load_job(spec_path)
     declarations = declarations_of_study(root, spec.study)
     job_sites(spec, declarations)
     with tempfile.TemporaryDirectory(prefix="almoner-job-") as folder, open_session(kit, spec.study) as session:
@@ -146,7 +159,7 @@ def result_command(
     study: Annotated[str, STUDY_OPTION] = "default",
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """Fetch a finished job: rounds, noised releases, and the model if all sites let it go.
+    """Fetch a finished job: rounds, releases and the model if all let it go, statistics, or an alignment's noised size.
 
     Example: almoner job result 3f0e... --kit build/trial/users/lead@cleveland.example --study cardiology
     """
@@ -154,10 +167,28 @@ def result_command(
         folder = session.download(job_id, out)
     result = read_result(folder)
     if as_json:
-        print_json(result.model_dump(mode="json"))
+        print_json({**result.model_dump(mode="json"), **_answers(result)})
+        return
+    if result.statistics is not None:
+        for where, answers in result.statistics.answers().items():
+            console.print(f"{where}:", style="bold")
+            for answer in answers:
+                console.print(f"  {answer.sentence}")
+        console.print(f"{result.job}: files in {folder}")
+        return
+    if result.alignment is not None:
+        console.print(f"{result.job}: {result.alignment.sentence()}")
         return
     model = f"{len(result.model)} weights" if result.model is not None else "not released by all sites"
     console.print(f"{result.job}: {len(result.rounds)} rounds; model: {model}; files in {folder}")
+
+
+def _answers(result: JobResult) -> dict[str, Any]:
+    """Return what statistics say, for scripts; nothing for other jobs."""
+    if result.statistics is None:
+        return {}
+    found = result.statistics.answers()
+    return {"answers": {where: [answer.model_dump(mode="json") for answer in own] for where, own in found.items()}}
 
 
 def print_progress(progress: dict[str, Any]) -> None:

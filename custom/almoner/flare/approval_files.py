@@ -16,7 +16,7 @@ from almoner.flare.site_files import ROOT_CA, SiteFiles
 from almoner.schema.approval import Approval, SignedApproval, spec_digest
 from almoner.schema.base import canonical_json, digest
 from almoner.schema.documents import load_document
-from almoner.schema.job import JobSpec
+from almoner.schema.envelope import AnyJob, AnyJobSpec
 from almoner.schema.policy import ManualApproval, SitePolicy
 
 APPROVALS = "approvals"
@@ -39,7 +39,7 @@ class AskedJob:
         workload_digest: of the workload's code at the site; "" if it is not installed.
     """
 
-    spec: JobSpec
+    spec: AnyJobSpec
     sites: tuple[str, ...]
     submitter: str
     workload_digest: str
@@ -112,7 +112,7 @@ def recorded_job(site: SiteFiles, job_digest: str, submitter: str | None = None)
             f"digest {job_digest}: never submitted to {site.policy.site}{who} → give the JobSpec instead"
         )
     try:
-        spec = JobSpec.model_validate_json(canonical_json(found["spec"]))
+        spec = AnyJob.model_validate_json(canonical_json(found["spec"])).root
         asked = AskedJob(spec, tuple(found["sites"]), found["submitter"], found["workload_digest"])
     except (KeyError, ValidationError):
         raise PolicyViolation(f"digest {job_digest}: the ledger does not hold its spec → submit it again") from None

@@ -1,4 +1,4 @@
-"""FLARE's controller of every Almoner job: lets `JobRun` drive, and carries its tasks and the sites' answers."""
+"""FLARE's controller of every Almoner job: lets a driver of its kind drive, and carries tasks and answers."""
 
 import logging
 from pathlib import Path
@@ -18,15 +18,13 @@ from almoner.errors import AlmonerError, FederationError
 from almoner.flare.answers import Answers, IsGood
 from almoner.flare.held_heads import HEADS_FILE, ServerHeads
 from almoner.flare.job_context import read_envelope
+from almoner.flare.job_kinds import job_run
 from almoner.flare.job_result import write_result
-from almoner.flare.job_run import JobRun
-from almoner.flare.protections import server_protection
 from almoner.flare.wire import PAYLOAD_KEY, Reply, TaskHeader, encode_task
 from almoner.provision import names
 from almoner.schema.consortium import Roster
 from almoner.schema.documents import load_document
-from almoner.schema.job import JobEnvelope
-from almoner.workloads.registry import workload
+from almoner.schema.envelope import JobEnvelope
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +85,7 @@ class AlmonerController(Controller):  # type: ignore[misc]
 
         try:
             envelope, job_id = self._envelope, str(fl_ctx.get_job_id())
-            dimension = workload(envelope.spec.workload).dimension
-            protection = server_protection(envelope, job_id, self._heads.roster, dimension)
-            job = JobRun(envelope, job_id, protection, dimension, ask, self._keep_progress, self._heads)
+            job = job_run(envelope, job_id, ask, self._keep_progress, self._heads)
             running = tuple(client.name for client in fl_ctx.get_engine().get_clients())
             write_result(self._run_folder, job.run(running))
         except AlmonerError as error:

@@ -17,27 +17,27 @@ from nvflare.apis.fl_component import FLComponent
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 
-from almoner import __version__
 from almoner.admission.decide import decide, refuse_unread
 from almoner.admission.history import History
-from almoner.admission.request import JobRequest, SiteView
-from almoner.errors import AlmonerError, BudgetExceeded, DocumentError, PolicyViolation
+from almoner.admission.request import JobRequest
+from almoner.errors import AlmonerError, DocumentError, PolicyViolation
+from almoner.flare.admitting import record_decision, reserve_worst_case, submitted_facts
 from almoner.flare.job_folder import is_job_id, remove_job, run_folder, write_job
 from almoner.flare.ledger_history import HistoryReader
 from almoner.flare.policy_record import record_policy
+from almoner.flare.release_store import find_release
 from almoner.flare.render import APP, render_app, render_meta
-from almoner.flare.signed_decisions import sign_decision
 from almoner.flare.site_files import SiteFiles, load_site_files
 from almoner.flare.site_view import site_view
-from almoner.flare.tree import tree_digest
 from almoner.flare.upload import SignedApp, read_signed_app
-from almoner.privacy.ledger import Ledger, Reservation
-from almoner.privacy.plan import JobPlan, job_events
+from almoner.privacy.ledger import Ledger
+from almoner.privacy.plan import JobPlan
+from almoner.privacy.plans import plan_of
 from almoner.provision import names
 from almoner.schema.decision import Decision, Violation
 from almoner.schema.documents import parse_document
-from almoner.schema.job import JobEnvelope
-from almoner.workloads.installed import package_digest
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.statistics import StatisticsSpec
 
 logger = logging.getLogger(__name__)
 
@@ -106,27 +106,27 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         try:
             app = read_signed_app(app_data, site.root_ca)
             envelope = _read_envelope(app)
-            plan = job_events(envelope.spec)
+            plan = _planned(site, ledger, envelope)
         except (PolicyViolation, DocumentError) as error:
             unread = (Violation(rule="job.unreadable", finding=str(error), remedy="export the job again"),)
             refusal = refuse_unread(site_view(site, ledger, history, None), name, unread)
-            return _record(site, ledger, job_id, refusal, {"dataset_commitment": ""})
+            return record_decision(site, ledger, job_id, refusal, {"dataset_commitment": ""})
         view = site_view(site, ledger, history, envelope)
-        facts = _submitted(view, envelope)
+        facts = submitted_facts(view, envelope)
         request = JobRequest(envelope, app.signer, _path_for_print(str(job_meta.get("study") or "default")))
         decision = decide(request, view, plan)
         strays = (*_stray_files(app, envelope), *_stray_meta(workspace, job_id, job_meta, app_name, envelope))
         if strays:
             decision = decision.model_copy(update={"verdict": "refused", "violations": (*strays, *decision.violations)})
         if decision.verdict == "admitted":
-            decision = self._reserve(ledger, job_id, request, decision, plan, view)
+            decision = reserve_worst_case(ledger, job_id, request, decision, plan, view)
         if decision.verdict != "admitted":
-            return _record(site, ledger, job_id, decision, facts)
+            return record_decision(site, ledger, job_id, decision, facts)
         with ExitStack() as undo:
             undo.callback(ledger.settle, job_id, "its folder could not be written")
             write_job(workspace, job_id, job_meta, app_name, render_app(envelope))
             undo.callback(remove_job, run_folder(workspace, job_id), site.folder)
-            recorded = _record(site, ledger, job_id, decision, facts)
+            recorded = record_decision(site, ledger, job_id, decision, facts)
             undo.pop_all()
         return recorded
 
@@ -141,49 +141,13 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
                 remove_job(run_folder(workspace, job.job_id), site.folder)
         return self._reader.read(ledger)
 
-    def _reserve(
-        self, ledger: Ledger, job_id: str, request: JobRequest, decision: Decision, plan: JobPlan, view: SiteView
-    ) -> Decision:
-        """Reserve the worst case; a race for the last of the budget is lost here, with the figures of now."""
-        reservation = Reservation(
-            job_id=job_id,
-            nonce=request.envelope.nonce,
-            envelope_digest=decision.envelope_digest,
-            tree_digest=tree_digest(render_app(request.envelope)),
-            population=view.config.datasets[request.envelope.spec.dataset].population,
-            privacy_unit=request.envelope.spec.privacy.unit,
-            neighboring_relation=request.envelope.spec.privacy.neighboring_relation,
-            steps=plan.steps,
-        )
-        try:
-            ledger.reserve(reservation)
-        except (BudgetExceeded, PolicyViolation) as error:
-            lost = Violation(rule="budget.reserve", finding=str(error), remedy="plan the job again")
-            return decision.model_copy(update={"verdict": "refused", "violations": (lost,)})
-        return decision
 
-
-def _submitted(view: SiteView, envelope: JobEnvelope) -> dict[str, Any]:
-    """Return what the ledger keeps of a submission beside the decision: all that a data officer is to approve."""
+def _planned(site: SiteFiles, ledger: Ledger, envelope: JobEnvelope) -> JobPlan:
+    """Return what a job may release; nothing new if it asks this site for numbers that it has told before."""
     spec = envelope.spec
-    known = view.workloads.get(spec.workload)
-    return {
-        "spec": spec.model_dump(mode="json"),
-        "sites": list(envelope.sites),
-        "workload_digest": known.digest if known else "",
-        "dataset_commitment": view.commitments.get(spec.dataset, ""),
-    }
-
-
-def _record(site: SiteFiles, ledger: Ledger, job_id: str, decision: Decision, facts: dict[str, Any]) -> Decision:
-    """Write a decision, admitted or refused, into the ledger, signed: what was asked, by which rules, code and data.
-
-    The commitment to the data is in the ledger alone; a submitter never reads it.
-    """
-    package = {"version": __version__, "digest": package_digest()}
-    about = {"job_id": job_id[:64], "package": package, **facts}
-    ledger.record("decision", sign_decision(site.private_key(), {**decision.model_dump(mode="json"), **about}))
-    return decision
+    if isinstance(spec, StatisticsSpec) and spec.trust.kind == "local" and find_release(site, ledger, spec):
+        return JobPlan(0.0, ())
+    return plan_of(spec, len(envelope.sites))
 
 
 def _printable(text: str) -> str:

@@ -9,7 +9,7 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
 from almoner.errors import AlmonerError, ProtocolError
-from almoner.flare.job_context import job_context
+from almoner.flare.job_kinds import job_context, site_job
 from almoner.flare.sealed import Sealed, SealedResult
 from almoner.flare.site_job import SiteJob
 from almoner.flare.wire import PAYLOAD_KEY, ReplyKind, decode_task
@@ -48,5 +48,5 @@ class AlmonerExecutor(Executor):  # type: ignore[misc]
         """Build the job's state at the first task."""
         with self._job_lock:
             if self._job is None:
-                self._job = SiteJob(job_context(fl_ctx))
+                self._job = site_job(job_context(fl_ctx))
             return self._job

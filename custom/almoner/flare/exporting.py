@@ -6,17 +6,20 @@ from pathlib import Path
 from almoner.errors import DocumentError
 from almoner.flare.render import new_envelope, render_job
 from almoner.schema.declarations import Declarations
-from almoner.schema.job import JobSpec
+from almoner.schema.envelope import AnyJobSpec
+from almoner.schema.psi import PsiSpec
 
 
-def job_sites(spec: JobSpec, declarations: Declarations) -> tuple[str, ...]:
-    """Return the sites that a job goes to: those of its study that have its data set.
+def job_sites(spec: AnyJobSpec, declarations: Declarations) -> tuple[str, ...]:
+    """Return the sites that a job goes to: those of its study that have its data set; of an alignment, those it names.
 
     Raises:
         DocumentError: there are fewer than the job's min_sites.
     """
     study = declarations.consortium.sites_of_study(spec.study)
     sites = tuple(declarations.nominal_records(spec.dataset, study))
+    if isinstance(spec, PsiSpec):
+        sites = tuple(site for site in sites if site in spec.sites)
     if len(sites) < spec.min_sites:
         raise DocumentError(
             f"job {spec.name}: study {spec.study} has {len(sites)} sites with data set {spec.dataset}, "
@@ -25,7 +28,7 @@ def job_sites(spec: JobSpec, declarations: Declarations) -> tuple[str, ...]:
     return sites
 
 
-def export_job(spec: JobSpec, declarations: Declarations, out: Path) -> Path:
+def export_job(spec: AnyJobSpec, declarations: Declarations, out: Path) -> Path:
     """Put a spec into a fresh envelope and write its FLARE job folder.
 
     Returns:

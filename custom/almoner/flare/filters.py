@@ -17,12 +17,12 @@ from nvflare.apis.shareable import Shareable
 from almoner.errors import PolicyViolation
 from almoner.flare.executor import REFUSED
 from almoner.flare.head_statements import introduction_bytes, result_occasion, sign_head
-from almoner.flare.job_context import JobContext, job_context
+from almoner.flare.job_context import JobContext
+from almoner.flare.job_kinds import job_context
 from almoner.flare.sealed import Sealed, SealedResult, reply_shareable, unseal
-from almoner.flare.wire import REFUSAL, REPLY_TO, Reply, ReplyKind, encode_reply
+from almoner.flare.wire import CHARGED, REFUSAL, Reply, ReplyKind, encode_reply
 from almoner.privacy.heads import HEAD_BYTES
 from almoner.protection.signing import SIGNATURE_BYTES
-from almoner.release.accuracy import RELEASE_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ def _or_refuse(step: Callable[[Sealed, JobContext], Sealed], result: Shareable, 
 
 def result_digest(sealed: Sealed) -> str:
     """Return the SHA-256 of a result before its protection, which differs each time that it is put on."""
+    if sealed.kind is ReplyKind.STATISTICS and isinstance(sealed.body, bytes):
+        return sha256(sealed.body).hexdigest()  # as releases are stored, and found again
     body = sealed.body if isinstance(sealed.body, bytes) else np.ascontiguousarray(sealed.body, "<i8").tobytes()
     return sha256(f"{sealed.kind.name}:{sealed.round}:".encode() + body).hexdigest()
 
@@ -58,9 +60,10 @@ def check_budget(sealed: Sealed, context: JobContext) -> Sealed:
         PolicyViolation: the result may not leave at all.
         LedgerError: its step was not committed, or released another result.
     """
-    if sealed.kind in (ReplyKind.UPDATE, ReplyKind.RELEASE):
+    if sealed.kind in CHARGED:
         with context.site.ledger() as ledger:
-            ledger.release(context.job_id, sealed.step, result_digest(sealed))
+            ledger.release(sealed.of_job or context.job_id, sealed.step, result_digest(sealed))
+            context.keep(sealed)
             head = sign_head(ledger, context.site.private_key(), result_occasion(context.job_id))
         return replace(sealed, committed=True, head=head.to_bytes())
     if sealed.kind is ReplyKind.MODEL and not context.site.policy.release_final_model:
@@ -81,32 +84,31 @@ def put_on_protection(sealed: Sealed, context: JobContext) -> Sealed:
         return sealed
     if not isinstance(sealed.body, np.ndarray):
         raise PolicyViolation("an update that is no integer vector")
+    if context.protection is None:
+        raise PolicyViolation("an update in a job without a protection")
     return replace(sealed, body=context.protection.protect(sealed.round, sealed.body))
 
 
-_QUESTION_OF = {kind: task for task, kind in REPLY_TO.items()}
-
-
 def expected_body_bytes(kind: ReplyKind, context: JobContext) -> int:
-    """Return the one length that a kind of reply has in this job: the egress policy's shape."""
-    if kind in _QUESTION_OF:
-        has_head = kind is ReplyKind.UPDATE
-        return context.protection.answer_bytes(_QUESTION_OF[kind]) + HEAD_BYTES * has_head
-    return {
+    """Return the one length that a kind of reply has in this job: the egress policy's shape.
+
+    Raises:
+        PolicyViolation: a job of this kind sends no such reply.
+    """
+    shared = {
         ReplyKind.REFUSAL: 0,
         ReplyKind.SETUP: introduction_bytes(len(context.envelope.sites)),
         ReplyKind.HEAD: HEAD_BYTES,
         ReplyKind.COSIGNATURE: SIGNATURE_BYTES,
-        ReplyKind.RELEASE: RELEASE_BYTES + HEAD_BYTES,
-        ReplyKind.MODEL: 8 * context.workload.dimension,
-    }[kind]
+    }
+    return shared[kind] if kind in shared else context.result_bytes(kind) + HEAD_BYTES * (kind in CHARGED)
 
 
 def let_out(sealed: Sealed, context: JobContext) -> Sealed:
     """Check a result against the egress policy: committed, immutable bytes of the one length, a reply that encodes."""
     if not sealed.committed or type(sealed.body) is not bytes or type(sealed.head) is not bytes:
         raise PolicyViolation("a result that did not pass the filters before")
-    has_head = sealed.kind in (ReplyKind.UPDATE, ReplyKind.RELEASE)
+    has_head = sealed.kind in CHARGED
     body = sealed.body + sealed.head
     if len(body) != expected_body_bytes(sealed.kind, context) or len(sealed.head) != HEAD_BYTES * has_head:
         raise PolicyViolation(f"{sealed.kind.name} of an unexpected length")

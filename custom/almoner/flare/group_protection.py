@@ -12,7 +12,8 @@ from almoner.protection.set_up import JobTerms
 from almoner.robust.rule import Rule
 from almoner.robust.rules import make_rule
 from almoner.schema.consortium import Roster
-from almoner.schema.job import Grouping, JobEnvelope, JobSpec, RobustAggregation
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import Grouping, JobSpec, RobustAggregation
 from almoner.secagg.group_server import GroupedServer
 from almoner.secagg.group_site import GroupedSite
 from almoner.secagg.grouping import GroupedTerms
@@ -28,7 +29,7 @@ def robust_server(
     Args:
         sizes: declared sizes of the job's sites, in roster order.
     """
-    spec = envelope.spec
+    spec = envelope.training
 
     def rule(number: int) -> Rule:
         seed = hashlib.sha256(f"almoner-robust-1:{envelope.nonce}:{number}".encode()).digest()

@@ -1,6 +1,5 @@
 """What a finished job leaves for its submitter: one JSON file in the job's folder on the server."""
 
-import json
 import logging
 from collections import Counter
 from pathlib import Path
@@ -10,6 +9,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from almoner.errors import FederationError, ProtocolError
+from almoner.flare.psi_result import AlignmentResult
+from almoner.flare.statistics_result import StatisticsResult
 from almoner.protection.scheme import RoundTotal
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class RoundRecord(BaseModel):
 
 
 class JobResult(BaseModel):
-    """Rounds, noised releases (hexadecimal, by site), and the weights if all sites let them go.
+    """Rounds, noised releases (hexadecimal, by site), the weights if all let them go, noised statistics, an alignment.
 
     Beside them, by site, the ledger heads at the job's start and the signatures of who holds them.
     """
@@ -58,6 +59,8 @@ class JobResult(BaseModel):
     rounds: list[RoundRecord] = []
     releases: dict[str, str] = {}
     model: list[float] | None = None
+    statistics: StatisticsResult | None = None
+    alignment: AlignmentResult | None = None
     heads: dict[str, dict[str, Any]] = {}
     cosignatures: dict[str, str] = {}
 
@@ -72,14 +75,8 @@ class JobResult(BaseModel):
         Args:
             given: MODEL replies by site, each of the right length.
         """
-        body, count = Counter(given.values()).most_common(1)[0] if given else (b"", 0)
-        odd = [site for site, model in given.items() if model != body]
-        if odd:
-            logger.warning("another model than the others' came from %s", ", ".join(odd))
-        if count < least:
-            logger.warning("%d sites gave the same model, of at least %d; there is none", count, least)
-            return None
-        return JobResult.weights_of(body, len(body) // 8)
+        body = agreed_body(given, least)
+        return None if body is None else JobResult.weights_of(body, len(body) // 8)
 
     @staticmethod
     def weights_of(body: bytes, dimension: int) -> list[float]:
@@ -92,6 +89,22 @@ class JobResult(BaseModel):
         if not np.isfinite(weights).all():
             raise ProtocolError("the model that was sent is not a vector of finite numbers of the job's dimension")
         return [float(weight) for weight in weights]
+
+
+def agreed_body(given: dict[str, bytes], least: int) -> bytes | None:
+    """Return what at least so many sites gave alike, to the last bit; None if there is nothing.
+
+    Args:
+        given: replies by site, each of the right length.
+    """
+    body, count = Counter(given.values()).most_common(1)[0] if given else (b"", 0)
+    odd = [site for site, said in given.items() if said != body]
+    if odd:
+        logger.warning("another result than the others' came from %s", ", ".join(odd))
+    if count < least:
+        logger.warning("%d sites gave the same result, of at least %d; there is none", count, least)
+        return None
+    return body
 
 
 def write_result(folder: Path, result: JobResult) -> None:
@@ -109,6 +122,6 @@ def read_result(download: Path) -> JobResult:
     if not found:
         raise FederationError(f"{download}: the job left no result → see `almoner job list` for how it ended")
     try:
-        return JobResult.model_validate(json.loads(found[0].read_bytes()))
+        return JobResult.model_validate_json(found[0].read_bytes())
     except (ValidationError, ValueError, OSError, RecursionError):
         raise FederationError(f"{found[0]}: not a result of this release") from None

@@ -1,59 +1,54 @@
-"""The phases of one job at the server: set-up, ledger heads, keys, rounds, release, model.
+"""The phases of one job at the server that all kinds of jobs have: set-up, ledger heads, keys; and how sites are asked.
 
-The server holds no model and no key. It puts the protection's questions to the sites and relays each round's
-total; the sites open it and take the step.
+The server holds no model and no key. It puts questions to the sites and relays what sites open.
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from almoner.errors import FederationError
 from almoner.flare.answers import IsGood
-from almoner.flare.consent import CONSENT_BYTES
 from almoner.flare.head_statements import set_up_occasion
 from almoner.flare.held_heads import ServerHeads
-from almoner.flare.job_result import JobResult, RoundRecord
-from almoner.flare.protections import quorum
+from almoner.flare.job_result import JobResult
 from almoner.flare.replies import ReplyChecks
 from almoner.flare.wire import REPLY_TO, Reply, ReplyKind, TaskHeader, TaskKind
 from almoner.privacy.heads import pack_heads, unpack_heads
-from almoner.protection.scheme import Conversation, Question, RoundTotal, ServerProtection
-from almoner.schema.job import JobEnvelope
+from almoner.protection.scheme import Conversation, Question, RoundTotal
+from almoner.schema.envelope import JobEnvelope
 
 logger = logging.getLogger(__name__)
 
 Ask = Callable[[TaskHeader, bytes, tuple[str, ...], int, IsGood], dict[str, Reply]]
 """Sends a task to sites and returns what they answer by site; waits for at least so many good answers."""
+Tell = Callable[[dict[str, Any]], None]
+"""Takes each change of a job's progress."""
 T = TypeVar("T")
 
 
-@dataclass
-class JobRun:
+WITHOUT_ROUNDS = ("release", "statistics")
+"""Tasks that there is one of in a job."""
+
+
+class JobRun(ABC):
     """One job as the server sees it.
 
     Args:
         job_id: FLARE's.
-        protection: the server's side of it.
-        dimension: number of the model's parameters.
         ask: how sites are asked.
         tell: takes each change of the progress.
         heads: the ledger heads that the server holds.
     """
 
-    envelope: JobEnvelope
-    job_id: str
-    protection: ServerProtection
-    dimension: int
-    ask: Ask
-    tell: Callable[[dict[str, Any]], None]
-    heads: ServerHeads
-    _last: RoundTotal = field(default=RoundTotal((), b""), init=False)
-    _sites: tuple[str, ...] = field(default=(), init=False)
+    num_rounds = 0
 
-    def __post_init__(self) -> None:
-        self._checks = ReplyChecks(self.envelope, self.job_id, self.heads)
+    def __init__(self, envelope: JobEnvelope, job_id: str, ask: Ask, tell: Tell, heads: ServerHeads) -> None:
+        self.envelope, self.job_id, self.ask, self.tell, self.heads = envelope, job_id, ask, tell, heads
+        self._last = RoundTotal((), b"")
+        self._sites: tuple[str, ...] = ()
+        self._checks = ReplyChecks(envelope, job_id, heads)
 
     def run(self, running: tuple[str, ...]) -> JobResult:
         """Carry out all phases.
@@ -64,26 +59,15 @@ class JobRun:
         Raises:
             FederationError: too few sites took part in a phase, or the job was aborted.
         """
-        spec, result = self.envelope.spec, JobResult(job=self.envelope.spec.name)
+        result = JobResult(job=self.envelope.spec.name)
         introductions = self._set_up(running)
-        consents = {site: data[:CONSENT_BYTES] for site, data in introductions.items()}
         self._exchange_heads(introductions, result)
-        if spec.rounds:
-            self._sites = self._converse(self.protection.set_up(self._sites))
-        for number in range(1, spec.rounds + 1):
-            self._report("train", number, done=number - 1)
-            self._last = self._converse(self.protection.round(number, self._sites))
-            result.rounds.append(RoundRecord.of(number, self._last))
-            self._report("train", number, done=number)
-        if spec.releases:
-            self._report("release", spec.rounds + 1, done=spec.rounds)
-            body, parts = self._last.body, self._last.contributors
-            replies = self._gather("release", spec.rounds + 1, self._sites, ReplyKind.RELEASE, parts, body)
-            result.releases = {site: reply.hex() for site, reply in replies.items()}
-            self._sites, self._last = tuple(replies), RoundTotal((), b"")
-        self._report("model", spec.rounds + 1, done=spec.rounds)
-        result.model = self._fetch_model(consents, result)
+        self._carry_out(introductions, result)
         return result
+
+    @abstractmethod
+    def _carry_out(self, introductions: dict[str, bytes], result: JobResult) -> None:
+        """Do what jobs of this kind do, with the sites that proved their ledgers."""
 
     def _set_up(self, running: tuple[str, ...]) -> dict[str, bytes]:
         """Collect the sites' introductions; who answers takes part."""
@@ -129,23 +113,6 @@ class JobRun:
             self._sites = tuple(answers)
         return answers
 
-    def _fetch_model(self, consents: dict[str, bytes], result: JobResult) -> list[float] | None:
-        """Ask the sites for the model, if every one that contributed consents; it counts if enough give the same."""
-        contributors = [site for site in consents if result.has(site) or not result.rounds]
-        if any(consents[site][:1] != b"\x01" for site in contributors):
-            logger.info("not all sites let the model go")
-            return None
-        header = TaskHeader(
-            kind="model",
-            round=self.envelope.spec.rounds + 1,
-            contributors=self._last.contributors,
-            ring=(),
-            consents={site: consents[site].hex() for site in contributors},
-        )
-        least, lengths = quorum(self.envelope), dict.fromkeys(self._sites, 8 * self.dimension)
-        given = self._ask(header, self._last.body, self._sites, ReplyKind.MODEL, least, lengths)
-        return JobResult.agreed_model(given, least)
-
     def _ask(
         self,
         header: TaskHeader,
@@ -188,12 +155,12 @@ class JobRun:
         header = TaskHeader(kind=kind, round=number, contributors=parts, ring=ring, consents={})
         good = self._ask(header, body, sites, wanted, least, lengths or {})
         if len(good) < least:
-            what = kind if number == 0 or kind == "release" else f"round {number}, {kind}"
+            what = kind if number == 0 or kind in WITHOUT_ROUNDS else f"round {number}, {kind}"
             raise FederationError(f"{what}: {len(good)} of at least {least} sites answered; the job ends here")
         return good
 
     def _report(self, phase: str, number: int, done: int = 0) -> None:
         """Tell how far the job is."""
-        rounds = self.envelope.spec.rounds
-        self.tell({"phase": phase, "round": number, "rounds": rounds, "done": done, "sites": list(self._sites)})
-        logger.info("%s %d of %d: %s", phase, number, rounds, ", ".join(self._sites))
+        progress = {"phase": phase, "round": number, "rounds": self.num_rounds, "done": done}
+        self.tell({**progress, "sites": list(self._sites)})
+        logger.info("%s %d of %d: %s", phase, number, self.num_rounds, ", ".join(self._sites))

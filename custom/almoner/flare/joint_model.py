@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from almoner.errors import ProtocolError
 from almoner.flare.consent import verify_consent
-from almoner.flare.job_context import JobContext
+from almoner.flare.training_context import TrainingContext
 from almoner.training.grid import apply_update
 
 
@@ -16,7 +16,7 @@ class JointModel:
         weights: float64[d], what training starts from.
     """
 
-    def __init__(self, context: JobContext, weights: NDArray[np.float64]) -> None:
+    def __init__(self, context: TrainingContext, weights: NDArray[np.float64]) -> None:
         self._context, self.weights = context, weights
         self.rounds = 0
         self._contributors: set[str] = set()
@@ -32,7 +32,7 @@ class JointModel:
             ProtocolError: it is not that of the next round, and nothing has happened; or it is of too few sites, or the
                 protection does not open it, and the job has ended at this site.
         """
-        context, spec = self._context, self._context.envelope.spec
+        context, spec = self._context, self._context.spec
         order = tuple(site for site in context.nominal_records if site in sites)
         if number != self.rounds + 1:
             raise ProtocolError(f"the total of round {number} after that of round {self.rounds}")

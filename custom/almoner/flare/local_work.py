@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from almoner.flare.job_context import JobContext
+from almoner.flare.training_context import TrainingContext
 from almoner.training.dp_sgd import DpSgdTrainer
 from almoner.training.noise import SecureRandom
 from almoner.training.units import UnitData
@@ -18,7 +18,7 @@ class LocalWork:
         model: the module that is trained; every step loads its weights anew.
     """
 
-    def __init__(self, context: JobContext, model: nn.Module) -> None:
+    def __init__(self, context: TrainingContext, model: nn.Module) -> None:
         self._context, self._model = context, model
         self._data: UnitData | None = None
         self._trainer: DpSgdTrainer | None = None
@@ -42,7 +42,7 @@ class LocalWork:
     def _open_trainer(self) -> DpSgdTrainer:
         """Build the trainer at the first round."""
         if self._trainer is None:
-            spec = self._context.envelope.spec
+            spec = self._context.spec
             self._trainer = DpSgdTrainer(
                 self._model,
                 self._context.workload.loss,

@@ -21,12 +21,12 @@ from almoner.flare.render import new_envelope
 from almoner.flare.site_files import LEDGER, load_kit
 from almoner.flare.site_view import installed_workloads
 from almoner.privacy.ledger import AccountState, Ledger
-from almoner.privacy.plan import job_events
+from almoner.privacy.plans import plan_of
 from almoner.schema.approval import job_digest
 from almoner.schema.base import org_code
 from almoner.schema.decision import Decision
 from almoner.schema.declarations import Declarations
-from almoner.schema.job import JobSpec
+from almoner.schema.envelope import AnyJobSpec
 from almoner.schema.policy import Account
 
 _AS_JOINED = "0" * 64
@@ -34,7 +34,7 @@ _AS_JOINED = "0" * 64
 
 
 def plan_job(
-    spec: JobSpec, declarations: Declarations, consortium: Path | None = None, user: str | None = None
+    spec: AnyJobSpec, declarations: Declarations, consortium: Path | None = None, user: str | None = None
 ) -> list[Decision]:
     """Return each site's decision as it would be now.
 
@@ -46,14 +46,15 @@ def plan_job(
     Raises:
         DocumentError: the user is not of the consortium, or the study has too few sites.
     """
-    request, plan = _job_request(spec, declarations, user), job_events(spec)
+    request = _job_request(spec, declarations, user)
+    plan = plan_of(spec, len(request.envelope.sites))
     return [
         decide(request, _planned_view(request, site, declarations, consortium), plan) for site in request.envelope.sites
     ]
 
 
 def explain_job(
-    spec: JobSpec, site: str, declarations: Declarations, consortium: Path | None = None, user: str | None = None
+    spec: AnyJobSpec, site: str, declarations: Declarations, consortium: Path | None = None, user: str | None = None
 ) -> tuple[tuple[Rule, Verdict], ...]:
     """Return what every rule of one site says about a job; see `plan_job`.
 
@@ -64,10 +65,12 @@ def explain_job(
         raise DocumentError(f"site {site}: not in the consortium → one of {', '.join(declarations.sites)}")
     request = _job_request(spec, declarations, user)
     view = _planned_view(request, site, declarations, consortium)
-    return ask_rules(Question(request, view, job_cost(spec, job_events(spec), view.account)))
+    num_sites = len(request.envelope.sites)
+    cost = job_cost(spec, plan_of(spec, num_sites), view.account, num_sites)
+    return ask_rules(Question(request, view, cost))
 
 
-def _job_request(spec: JobSpec, declarations: Declarations, user: str | None) -> JobRequest:
+def _job_request(spec: AnyJobSpec, declarations: Declarations, user: str | None) -> JobRequest:
     """Return a job as a user would submit it now; see `plan_job`."""
     envelope = new_envelope(spec, job_sites(spec, declarations))
     return JobRequest(envelope, _submitter(declarations, user), spec.study)

@@ -13,7 +13,7 @@ from almoner.protection.scheme import ServerProtection, SiteProtection
 from almoner.protection.set_up import JobTerms
 from almoner.schema.base import digest
 from almoner.schema.consortium import Roster
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 from almoner.secagg.server import SecaggServer
 from almoner.secagg.site import SecaggSite
 from almoner.training.grid import UpdateGrid
@@ -41,7 +41,7 @@ def job_terms(envelope: JobEnvelope, job_id: str, sizes: dict[str, int], dimensi
     Raises:
         ProtocolError: the protection has no terms, or there are too few sites for those that may collude.
     """
-    spec = envelope.spec
+    spec = envelope.training
     if spec.aggregation.kind == "plain" or spec.aggregation.kind == "robust":
         raise ProtocolError(f"{spec.aggregation.kind} aggregation has no terms")
     return JobTerms(
@@ -63,7 +63,7 @@ def site_protection(
     site: SiteFiles, envelope: JobEnvelope, job_id: str, dimension: int, grid: UpdateGrid
 ) -> SiteProtection:
     """Return a site's side, without keys yet. Its keys and what it has answered live in this object alone."""
-    spec = envelope.spec
+    spec = envelope.training
     if spec.aggregation.kind in ("plain", "robust"):
         return PlainSite(dimension)
     terms = job_terms(envelope, job_id, declared_sizes(site.roster, envelope), dimension, grid)
@@ -75,7 +75,7 @@ def site_protection(
 
 def server_protection(envelope: JobEnvelope, job_id: str, roster: Roster, dimension: int) -> ServerProtection:
     """Return the server's side: it relays, and adds or combines; it holds no key."""
-    spec = envelope.spec
+    spec = envelope.training
     if spec.aggregation.kind == "plain":
         return PlainServer(dimension, spec.min_sites)
     sizes, noise = declared_sizes(roster, envelope), job_events(spec).noise_multiplier

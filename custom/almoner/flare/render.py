@@ -14,7 +14,7 @@ from almoner import __version__
 from almoner.flare.wire import TASKS
 from almoner.provision import names
 from almoner.schema.base import canonical_json
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import AnyJobSpec, JobEnvelope
 
 APP = "app"
 TASK_REQUEST_INTERVAL_SECONDS = 0.05
@@ -24,7 +24,7 @@ DEFAULT_LIFETIME_SECONDS = 7 * 24 * 3600
 
 
 def new_envelope(
-    spec: JobSpec, sites: tuple[str, ...], lifetime_seconds: int = DEFAULT_LIFETIME_SECONDS
+    spec: AnyJobSpec, sites: tuple[str, ...], lifetime_seconds: int = DEFAULT_LIFETIME_SECONDS
 ) -> JobEnvelope:
     """Put a spec into an envelope of its own: fresh nonce, site list, expiry."""
     return JobEnvelope(

@@ -6,17 +6,14 @@ from dataclasses import dataclass, field
 from almoner.errors import ProtocolError
 from almoner.flare.head_statements import introduction_bytes, read_introduction, result_occasion, verify_head
 from almoner.flare.held_heads import ServerHeads
-from almoner.flare.wire import Reply, ReplyKind
+from almoner.flare.wire import CHARGED, Reply, ReplyKind
 from almoner.privacy.heads import HEAD_BYTES, SignedHead, unpack_heads
 from almoner.protection.signing import SIGNATURE_BYTES
 from almoner.release.accuracy import RELEASE_BYTES
 from almoner.schema.base import digest
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 
 logger = logging.getLogger(__name__)
-
-WITH_HEAD = (ReplyKind.UPDATE, ReplyKind.RELEASE)
-"""Results; each carries its site's ledger head."""
 
 
 @dataclass
@@ -38,7 +35,7 @@ class ReplyChecks:
         """Return the bodies of the good replies in roster order, without heads; the heads are kept.
 
         Args:
-            lengths: by site, of models and of replies to the protection's questions; other kinds have one length.
+            lengths: by site, of replies whose length the job decides; other kinds have one length.
         """
         found: dict[str, bytes] = {}
         for site in self.envelope.sites:
@@ -51,7 +48,7 @@ class ReplyChecks:
                 logger.warning("answer of %s dropped: %s", site, error)
                 continue
             found[site] = reply.body
-        return self._without_heads(found) if wanted in WITH_HEAD else found
+        return self._without_heads(found) if wanted in CHARGED else found
 
     def looks_good(self, reply: Reply, wanted: ReplyKind, number: int, length: int | None) -> bool:
         """Tell whether a reply is of its kind, its round and its length; what it is signed with is not looked at."""
@@ -67,7 +64,7 @@ class ReplyChecks:
         }
         if kind in fixed:
             return fixed[kind]
-        return None if protected is None else protected + HEAD_BYTES * (kind in WITH_HEAD)
+        return None if protected is None else protected + HEAD_BYTES * (kind in CHARGED)
 
     def _verify(self, site: str, reply: Reply) -> None:
         """Check what a reply has to be signed with; the protection checks its own.
@@ -78,7 +75,7 @@ class ReplyChecks:
         roster = self.heads.roster
         if reply.kind is ReplyKind.SETUP:
             read_introduction(reply.body, roster, site, digest(self.envelope), self.job_id, self.envelope.sites)
-        elif reply.kind is ReplyKind.HEAD or reply.kind in WITH_HEAD:
+        elif reply.kind is ReplyKind.HEAD or reply.kind in CHARGED:
             head = SignedHead.from_bytes(reply.body[-HEAD_BYTES:])
             if head is None:
                 raise ProtocolError("no ledger head")

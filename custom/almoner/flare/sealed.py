@@ -27,6 +27,7 @@ class Sealed:
         step: the step of the reservation that was committed for it; "" where no data was touched.
         body: bytes ready to leave, or the int64[d] update that the protection has still to be put on.
         committed: set by the budget filter alone.
+        of_job: whose step it was, where an earlier job's result is given again; "" for this job's own.
         head: of the ledger that holds the result's commit and digest, signed; set by the budget filter alone.
     """
 
@@ -36,6 +37,7 @@ class Sealed:
     body: bytes | NDArray[np.int64] = field(repr=False)
     committed: bool = False
     head: bytes = b""
+    of_job: str = ""
 
 
 class SealedResult(Shareable):  # type: ignore[misc]

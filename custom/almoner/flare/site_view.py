@@ -11,7 +11,7 @@ from almoner.flare.group_files import stored_groups
 from almoner.flare.site_files import SiteFiles
 from almoner.privacy.ledger import Ledger
 from almoner.schema.approval import job_digest
-from almoner.schema.job import JobEnvelope
+from almoner.schema.envelope import JobEnvelope
 from almoner.workloads.registry import WORKLOADS, workload_digest
 
 

@@ -6,10 +6,12 @@ reply but its body can depend on data.
 
 Replies: SETUP (the site's signed consent, and the ledger heads that it holds of others), HEAD (its own signed
 ledger head), COSIGNATURE (over the heads of all), UPDATE (the protected update of a round), RELEASE (the noised
-accuracy histogram), MODEL (the final weights), REFUSAL (always empty: the one answer to every failure). What the
-protection itself says touches no data: DRAW_COMMITMENTS, DRAW_DISCLOSURES and DRAW_RESULT (a hash of the study's
-groups) where sites form groups, KEYS, CONFIRMATION, AGREEMENT and CONCLUSION at its set-up, ACKNOWLEDGEMENT and SHARES
-(of masks) in a round.
+accuracy histogram), MODEL (the final weights), STATISTICS (a site's noised statistics), TOTAL (the noised sum of all
+sites' statistics, opened), PSI_LIST, PSI_LIST_AGAIN and PSI_MARKS (an alignment's sealed boxes, padded to the cap),
+PSI_LEARNT (nothing), PSI_SIZE (the noised number from the leader, zeros from the others), REFUSAL (always empty: the
+one answer to every failure). What touches no data: PSI_KEYS; and what the protection itself says: DRAW_COMMITMENTS,
+DRAW_DISCLOSURES and DRAW_RESULT (a hash of the study's groups) where sites form groups, KEYS, CONFIRMATION, AGREEMENT
+and CONCLUSION at its set-up, ACKNOWLEDGEMENT and SHARES (of masks) in a round.
 """
 
 import json
@@ -47,6 +49,14 @@ TaskKind = Literal[
     "reveal",
     "release",
     "model",
+    "statistics",
+    "total",
+    "psi-keys",
+    "psi-blind",
+    "psi-exchange",
+    "psi-compare",
+    "psi-learn",
+    "psi-size",
 ]
 TASKS: tuple[TaskKind, ...] = get_args(TaskKind)
 
@@ -70,6 +80,18 @@ class ReplyKind(IntEnum):
     DRAW_COMMITMENTS = 13
     DRAW_DISCLOSURES = 14
     DRAW_RESULT = 15
+    STATISTICS = 20
+    TOTAL = 21
+    PSI_KEYS = 30
+    PSI_LIST = 31
+    PSI_LIST_AGAIN = 32
+    PSI_MARKS = 33
+    PSI_LEARNT = 34
+    PSI_SIZE = 35
+
+
+CHARGED = frozenset({ReplyKind.UPDATE, ReplyKind.RELEASE, ReplyKind.STATISTICS, ReplyKind.PSI_SIZE})
+"""What touched data: the ledger holds its commit and digest before it leaves; the ledger's head goes with it."""
 
 
 REPLY_TO: dict[Task, ReplyKind] = {

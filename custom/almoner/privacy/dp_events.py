@@ -4,7 +4,8 @@
 
 `attr.asdict` drops the names of classes, so the tags are our own. Only the classes of `_FIELDS` are written
 or read. A pure ε release becomes integer Laplace of parameter ε and sensitivity 1: both are dominated by
-randomised response at ε, exactly.
+randomised response at ε, exactly. A ρ-zCDP release becomes the Gaussian of noise multiplier 1/√(2ρ), whose Rényi
+divergence ρα bounds it at every order; only its Rényi ε counts, not its PLD.
 """
 
 import math
@@ -16,7 +17,7 @@ from dp_accounting.dp_event import DpEvent
 
 from almoner.errors import DocumentError
 from almoner.privacy.events import group_events, quantise
-from almoner.schema.receipt import PrivacyEvent, SampledGaussian
+from almoner.schema.receipt import PrivacyEvent, SampledGaussian, ZcdpRelease
 
 MAX_DEPTH = 4
 """ComposedDpEvent of SelfComposedDpEvent of PoissonSampledDpEvent of GaussianDpEvent."""
@@ -70,6 +71,8 @@ def to_dp_event(event: PrivacyEvent) -> DpEvent:
         one: DpEvent = dp_event.GaussianDpEvent(event.noise_multiplier)
         if event.sampling_prob < 1:
             one = dp_event.PoissonSampledDpEvent(event.sampling_prob, one)
+    elif isinstance(event, ZcdpRelease):
+        one = dp_event.GaussianDpEvent(1 / math.sqrt(2 * event.rho))
     else:
         one = dp_event.DiscreteLaplaceDpEvent(event.epsilon, 1)
     return dp_event.SelfComposedDpEvent(one, event.count)

@@ -1,13 +1,13 @@
 """Events as data: put on a grid on the safe side, and equal ones counted together.
 
-Noise is rounded down, sampling probability and ε up, all to `DIGITS` significant decimal digits, so
+Noise is rounded down, sampling probability, ε and ρ up, all to `DIGITS` significant decimal digits, so
 that a charge is never below that of the event as written, and equal mechanisms have equal events.
 """
 
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
-from almoner.schema.receipt import PrivacyEvent, PureRelease, SampledGaussian
+from almoner.schema.receipt import PrivacyEvent, PureRelease, SampledGaussian, ZcdpRelease
 
 DIGITS = 9
 MAX_EVENT_COUNT = 10_000_000
@@ -22,7 +22,7 @@ def _round_decimal(value: float, rounding: str) -> float:
 def quantise(event: PrivacyEvent) -> PrivacyEvent:
     """Return the event on the grid that charges are computed on.
 
-    *Guarantee*: σ does not grow, q and ε do not shrink, `count` stays; relative change at most 1e-8.
+    *Guarantee*: σ does not grow, q, ε and ρ do not shrink, `count` stays; relative change at most 1e-8.
     """
     if isinstance(event, SampledGaussian):
         return SampledGaussian(
@@ -31,6 +31,8 @@ def quantise(event: PrivacyEvent) -> PrivacyEvent:
             sampling_prob=_round_decimal(event.sampling_prob, ROUND_CEILING),
             count=event.count,
         )
+    if isinstance(event, ZcdpRelease):
+        return event.model_copy(update={"rho": _round_decimal(event.rho, ROUND_CEILING)})
     return PureRelease(kind="pure_release", epsilon=_round_decimal(event.epsilon, ROUND_CEILING), count=event.count)
 
 

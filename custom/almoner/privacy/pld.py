@@ -10,10 +10,10 @@ from functools import lru_cache
 
 from dp_accounting.pld import privacy_loss_distribution as library
 
-from almoner.errors import DocumentError
+from almoner.errors import AlmonerError, DocumentError
 from almoner.privacy.events import group_events, quantise
 from almoner.privacy.rdp import rdp_epsilon
-from almoner.schema.receipt import PrivacyEvent, PureRelease
+from almoner.schema.receipt import PrivacyEvent, PureRelease, SampledGaussian, ZcdpRelease
 
 COARSE_GRID = 1e-3
 FINE_GRID = 1e-4
@@ -32,6 +32,8 @@ def _distribution(event: PrivacyEvent, grid: float) -> library.PrivacyLossDistri
     if isinstance(event, PureRelease):
         one_run = library.from_discrete_laplace_mechanism(event.epsilon, value_discretization_interval=grid)
         return one_run.self_compose(event.count)
+    if isinstance(event, ZcdpRelease):
+        raise AlmonerError("a ρ-zCDP release has no privacy loss distribution → use its Rényi bound")
     if event.sampling_prob == 1:  # `count` Gaussians are one Gaussian of σ/√count, exactly
         sigma = event.noise_multiplier / math.sqrt(event.count)
         return library.from_gaussian_mechanism(sigma, value_discretization_interval=grid)
@@ -54,9 +56,15 @@ def _epsilon_on_grid(events: tuple[PrivacyEvent, ...], delta: float, grid: float
     return float(_compose(events, grid).get_epsilon_for_delta(delta))
 
 
-def _is_affordable(events: tuple[PrivacyEvent, ...], renyi: float) -> bool:
-    """Say whether a PLD of the events stays within memory and seconds."""
-    runs = sum(e.count for e in events if isinstance(e, PureRelease) or e.sampling_prob < 1)
+def _has_pld(events: tuple[PrivacyEvent, ...], renyi: float) -> bool:
+    """Say whether the events have a PLD that stays within memory and seconds.
+
+    ρ-zCDP bounds the moments of a loss, not its distribution: the PLD of the continuous Gaussian does not dominate the
+    discrete one's.
+    """
+    if any(isinstance(event, ZcdpRelease) for event in events):
+        return False
+    runs = sum(e.count for e in events if not (isinstance(e, SampledGaussian) and e.sampling_prob == 1))
     return renyi <= MAX_EPSILON and runs <= MAX_RUNS
 
 
@@ -66,16 +74,16 @@ def _fixed(events: Iterable[PrivacyEvent]) -> tuple[PrivacyEvent, ...]:
 
 
 def fixed_distribution(events: Iterable[PrivacyEvent]) -> library.PrivacyLossDistribution | None:
-    """Return the pessimistic PLD of events that are fixed in advance, None when there are none or too many."""
+    """Return the pessimistic PLD of events fixed in advance, None when there are none, too many, or one without one."""
     fixed = _fixed(events)
-    affordable = fixed and _is_affordable(fixed, rdp_epsilon(fixed, MIN_DELTA))
-    return _compose(fixed, COARSE_GRID) if affordable else None
+    has_pld = fixed and _has_pld(fixed, rdp_epsilon(fixed, MIN_DELTA))
+    return _compose(fixed, COARSE_GRID) if has_pld else None
 
 
 @lru_cache(maxsize=4096)
 def _pld_epsilon(events: tuple[PrivacyEvent, ...], delta: float) -> float:
     renyi = rdp_epsilon(events, delta)
-    if renyi == 0 or not _is_affordable(events, renyi):
+    if renyi == 0 or not _has_pld(events, renyi):
         return renyi
     epsilon = min(renyi, _epsilon_on_grid(events, delta, COARSE_GRID))
     if 0 < epsilon < 1:
@@ -87,7 +95,8 @@ def pld_epsilon(events: Iterable[PrivacyEvent], delta: float) -> float:
     """Bound ε at δ for events that are fixed in advance.
 
     Losses are rounded up onto a grid of 1e-3, below ε=1 of 1e-4. Both the PLD and the Rényi bound are
-    valid; the smaller is returned, and the Rényi bound alone where a PLD would not be affordable.
+    valid; the smaller is returned, and the Rényi bound alone where a PLD would not be affordable, or where an event
+    is ρ-zCDP, which has none.
 
     *Guarantee*: the events together are (ε, δ)-DP under add-or-remove-one; 0 for no events.
 

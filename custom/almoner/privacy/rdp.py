@@ -13,13 +13,16 @@ from dp_accounting.rdp import RdpAccountant
 
 from almoner.errors import AlmonerError
 from almoner.privacy.events import quantise
-from almoner.schema.receipt import PrivacyEvent, SampledGaussian
+from almoner.schema.receipt import PrivacyEvent, SampledGaussian, ZcdpRelease
 
 NO_NOISE = 0.01
 """A noise multiplier below this is charged as no noise at all (its divergence is above 1000 at every order)."""
 
 ORDERS = (*range(2, 33), 40, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
 """The orders that `rdp_epsilon` chooses among. Integers only: the library drops some fractional ones."""
+
+ZCDP_ORDERS = tuple(1 + math.exp(i / 25) for i in range(-100, 326))
+"""The orders for ρ-zCDP alone, whose divergence is ρα at every real order."""
 
 
 @lru_cache(maxsize=1024)
@@ -81,12 +84,15 @@ def rdp(event: PrivacyEvent, order: int) -> float:
 
     Reference: Mironov, Talwar, Zhang, arXiv:1908.10530, section 3.3 (sampled Gaussian, integer orders). A
         pure ε-DP release costs most when it is randomised response: Mironov, arXiv:1702.07476, Proposition 6.
+        ρ-zCDP: Bun, Steinke, arXiv:1605.02065, Definition 1.1.
     """
     if type(order) is not int or order < 2:
         raise AlmonerError(f"Rényi order {order!r} is not an integer of at least 2 → use the account's order")
     event = quantise(event)
     if isinstance(event, SampledGaussian):
         return event.count * _gaussian_rdp(event.noise_multiplier, event.sampling_prob, order)
+    if isinstance(event, ZcdpRelease):
+        return event.count * event.rho * order
     return event.count * _pure_rdp(event.epsilon, order)
 
 
@@ -98,7 +104,7 @@ def total_rdp(events: Iterable[PrivacyEvent], order: int) -> float:
     return math.fsum(rdp(event, order) for event in events)
 
 
-def conversion_loss(order: int, delta: float) -> float:
+def conversion_loss(order: float, delta: float) -> float:
     """Return what ε is above a Rényi divergence: ln((α-1)/α) - (ln δ + ln α)/(α-1).
 
     Reference: Canonne, Kamath, Steinke, arXiv:2004.00010, Proposition 12.
@@ -107,11 +113,14 @@ def conversion_loss(order: int, delta: float) -> float:
 
 
 def rdp_epsilon(events: Iterable[PrivacyEvent], delta: float) -> float:
-    """Bound ε at δ by the best of `ORDERS`, for events that are fixed in advance.
+    """Bound ε at δ by the best of `ORDERS` (`ZCDP_ORDERS` where all is ρ-zCDP), for events fixed in advance.
 
     *Guarantee*: the events together are (ε, δ)-DP under add-or-remove-one; 0 for no events.
     """
     fixed = tuple(events)
     if not fixed:
         return 0.0
+    if all(isinstance(event, ZcdpRelease) for event in fixed):
+        rho = total_rdp(fixed, 2) / 2
+        return max(0.0, min(rho * order + conversion_loss(order, delta) for order in ZCDP_ORDERS))
     return max(0.0, min(total_rdp(fixed, order) + conversion_loss(order, delta) for order in ORDERS))

@@ -9,7 +9,7 @@ what belongs to another job, or to the same job among others, verifies nowhere.
 import math
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -69,6 +69,13 @@ def check_subset(chosen: tuple[str, ...], among: tuple[str, ...], least: int, wh
         raise ProtocolError(f"{what}: {len(chosen)} sites, at least {least} are needed")
 
 
+class Terms(Protocol):
+    """What all sites of a job must hold alike; what their keys are signed for."""
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the terms, 32 bytes."""
+
+
 @dataclass(frozen=True)
 class JobTerms:
     """What all sites of a job must hold alike before they agree on keys; all of it public.
@@ -81,7 +88,7 @@ class JobTerms:
         declared: the public size of each site's data set, in the same order: what all divide sums by.
         min_sites: the job's own lower limit.
         dimension: d, entries of a vector.
-        limit: largest absolute value of an entry, in grid steps.
+        limit: largest absolute value of an entry, in grid steps; 0 where entries are modulo p (secret sharing alone).
         step: distance of two grid points.
         nonce: of the envelope.
 
@@ -110,7 +117,8 @@ class JobTerms:
             raise ProtocolError("job terms: not one positive size for each site")
         if not 1 <= self.min_sites <= len(self.sites):
             raise ProtocolError(f"job terms: min_sites {self.min_sites} of {len(self.sites)} sites")
-        if not 1 <= self.limit <= VALUE_BOUND or not 0 < self.step < math.inf:
+        least = 0 if self.scheme == "secagg" else 1
+        if not least <= self.limit <= VALUE_BOUND or not 0 < self.step < math.inf:
             raise ProtocolError(f"job terms: limit {self.limit} or step {self.step} is out of range")
 
     def _parties(self) -> Parties:
@@ -236,7 +244,7 @@ def exchange_secret(private: X25519PrivateKey, key: bytes) -> bytes:
         raise ProtocolError("the X25519 key is of low order") from None
 
 
-def make_set_up(terms: JobTerms, site: str, keys: JobKeys, private_key_pem: bytes) -> bytes:
+def make_set_up(terms: Terms, site: str, keys: JobKeys, private_key_pem: bytes) -> bytes:
     """Return a site's set-up message.
 
     Args:
@@ -252,7 +260,7 @@ def make_set_up(terms: JobTerms, site: str, keys: JobKeys, private_key_pem: byte
     return terms.digest() + public.exchange + public.signing + signature
 
 
-def read_set_up(message: bytes, terms: JobTerms, site: str, certificate_key: rsa.RSAPublicKey) -> PublicKeys:
+def read_set_up(message: bytes, terms: Terms, site: str, certificate_key: rsa.RSAPublicKey) -> PublicKeys:
     """Return the keys in a site's set-up message.
 
     Args:
@@ -276,7 +284,7 @@ def read_set_up(message: bytes, terms: JobTerms, site: str, certificate_key: rsa
     return public
 
 
-def transcript(terms: JobTerms, present: tuple[str, ...], messages: dict[str, bytes]) -> bytes:
+def transcript(terms: Terms, present: tuple[str, ...], messages: dict[str, bytes]) -> bytes:
     """Return T: the digest of the terms, of who is present, and of all their set-up messages.
 
     Args:
@@ -286,6 +294,6 @@ def transcript(terms: JobTerms, present: tuple[str, ...], messages: dict[str, by
     return statement(_TRANSCRIPT_LABEL, terms.digest(), 0, "", names(present), *(messages[site] for site in present))
 
 
-def _stated(terms: JobTerms, site: str, public: PublicKeys) -> bytes:
+def _stated(terms: Terms, site: str, public: PublicKeys) -> bytes:
     """Return what a set-up message's signature is over."""
     return statement(SET_UP_LABEL, terms.digest(), 0, site, public.exchange, public.signing)

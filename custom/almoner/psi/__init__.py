@@ -1,1 +1,1 @@
-"""Private set intersection of patient lists, padded so that lengths tell nothing."""
+"""Private set intersection: which of its records a site has in common with others, and nothing else."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from almoner.schema.base import Digest, Document, Model, Name, digest
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import AnyJobSpec, JobEnvelope
 
 CommonName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 """Of a certificate, which has room for 64 characters."""
@@ -13,7 +13,7 @@ CommonName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 UnixSeconds = Annotated[int, Field(gt=0, lt=2**53)]
 
 
-def spec_digest(spec: JobSpec, sites: tuple[str, ...]) -> str:
+def spec_digest(spec: AnyJobSpec, sites: tuple[str, ...]) -> str:
     """Return the digest that a data officer signs: of a spec and its sites, the same at every submission.
 
     The envelope's nonce and expiry are left out, so that a job can be submitted again after its approval.

@@ -51,6 +51,9 @@ Probability = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 ProtectionKind = Literal["plain", "he", "secagg", "robust"]
 NeighboringRelation = Literal["add_or_remove_one"]
+TrustModel = Literal["trusted_server", "semi_honest_server", "active_server"]
+"""What a protection asks one to believe of the server: that it may see each noised update; that it follows the
+protocol, and the operator uses no key that he made; or nothing, up to `num_colluding_sites` sites at its side."""
 
 
 def canonical_json(value: Model | dict[str, Any] | list[Any]) -> bytes:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
 from almoner.errors import DocumentError
-from almoner.schema.base import Document
 from almoner.schema.consortium import Consortium
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import JOB_KINDS, AnyJob, AnyJobSpec, JobEnvelope
+from almoner.schema.job import JobSpec
 from almoner.schema.policy import ConsortiumPolicy, SitePolicy
 from almoner.schema.policy_case import PolicyTests
 from almoner.schema.site import SiteConfig
@@ -22,8 +22,8 @@ from almoner.schema.site import SiteConfig
 MAX_DOCUMENT_BYTES = 256_000
 """Ten times a roster of 50 sites; the parser needs some 2 s for as much text made to be slow."""
 
-DOCUMENTS: dict[str, type[Document]] = {
-    "job": JobSpec,
+DOCUMENTS: dict[str, type[BaseModel]] = {
+    "job": AnyJob,
     "envelope": JobEnvelope,
     "policy": SitePolicy,
     "consortium-policy": ConsortiumPolicy,
@@ -33,7 +33,7 @@ DOCUMENTS: dict[str, type[Document]] = {
 }
 """The documents whose JSON Schema `almoner schema NAME` prints."""
 
-D = TypeVar("D", bound=Document)
+D = TypeVar("D", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
@@ -194,3 +194,18 @@ def load_document(path: Path, model: type[D]) -> D:
         DocumentError: when the file is missing, too large, or does not fit the model.
     """
     return parse_document(read_text(path), model, str(path))
+
+
+def load_job(path: Path) -> AnyJobSpec:
+    """Read a job of any kind from a file.
+
+    Raises:
+        DocumentError: when the file is missing, too large, or no job.
+    """
+    text, source = read_text(path), str(path)
+    node, data = _read_yaml(text, source)
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if isinstance(kind, str) and kind not in JOB_KINDS:
+        line, _ = _locate(node, ("kind",))
+        raise DocumentError(_one_line(f"{source}:{line}: kind: is {kind} → one of {', '.join(JOB_KINDS)}"))
+    return parse_document(text, JOB_KINDS.get(str(kind), JobSpec), source)

@@ -1,16 +1,23 @@
-"""What a data scientist asks for: the JobSpec, and the envelope in which it is submitted once."""
+"""What a data scientist asks for when a model is to be trained: the JobSpec."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from almoner.schema.base import Delta, Document, Epsilon, Model, Name, NeighboringRelation, PlainText, Probability
+from almoner.schema.base import (
+    Delta,
+    Document,
+    Epsilon,
+    Model,
+    Name,
+    NeighboringRelation,
+    PlainText,
+    Probability,
+    TrustModel,
+)
 
-ReleaseKind = Literal["accuracy"]
-TrustModel = Literal["trusted_server", "semi_honest_server", "active_server"]
-"""What a protection asks one to believe of the server: that it may see each noised update; that it follows the
-protocol, and the operator uses no key that he made; or nothing, up to `num_colluding_sites` sites at its side."""
+ReleaseKind = Literal["accuracy", "size"]
 
 TRUST_MODELS: dict[str, TrustModel] = {
     "plain": "trusted_server",
@@ -178,7 +185,7 @@ AggregationSpec = Annotated[
 class AccuracyRelease(Model):
     """Each site's noised (correct, wrong) histogram on its test records, once, at the end of the job."""
 
-    kind: ReleaseKind
+    kind: Literal["accuracy"]
     epsilon: Epsilon
 
 
@@ -197,6 +204,21 @@ class JobSpec(Document):
     privacy: PrivacySpec
     aggregation: AggregationSpec
     releases: Annotated[tuple[AccuracyRelease, ...], Field(max_length=1)]
+
+    @property
+    def privacy_unit(self) -> str:
+        """What one neighbour is."""
+        return self.privacy.unit
+
+    @property
+    def neighboring_relation(self) -> NeighboringRelation:
+        """Which data sets are neighbours."""
+        return self.privacy.neighboring_relation
+
+    @property
+    def target_delta(self) -> float:
+        """δ of every ε that the job states."""
+        return self.privacy.target_delta
 
     @property
     def num_steps(self) -> int:
@@ -233,29 +255,3 @@ class JobSpec(Document):
         kind = self.aggregation.kind
         active = kind == "secagg" and keys_at_site and self.grouping is None
         return "active_server" if active else TRUST_MODELS[kind]
-
-
-class JobEnvelope(Document):
-    """A JobSpec made ready for exactly one submission.
-
-    Args:
-        spec: the job.
-        sites: the sites that the job is for, in roster order.
-        nonce: 128 random bits in hexadecimal; a site accepts a nonce once.
-        expires_unix_seconds: no site accepts the envelope after this time.
-        almoner_version: the release that rendered the folder; sites compare it with their own.
-    """
-
-    spec: JobSpec
-    sites: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)]
-    nonce: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-    expires_unix_seconds: Annotated[int, Field(gt=0, lt=2**53)]
-    almoner_version: PlainText
-
-    @model_validator(mode="after")
-    def _sites_are_distinct_and_enough(self) -> "JobEnvelope":
-        if len(set(self.sites)) != len(self.sites):
-            raise ValueError("sites: a site is named twice")
-        if len(self.sites) < self.spec.min_sites:
-            raise ValueError(f"sites: {len(self.sites)} named, but the job wants min_sites={self.spec.min_sites}")
-        return self

@@ -5,7 +5,7 @@ floor that has one demands it of every site. No privacy parameter has a default.
 """
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,9 +22,12 @@ from almoner.schema.base import (
     PlainText,
     Probability,
     ProtectionKind,
+    TrustModel,
     UserName,
 )
-from almoner.schema.job import ByzantineSites, ReleaseKind, TrustModel
+from almoner.schema.job import ByzantineSites, ReleaseKind
+from almoner.schema.psi import MAX_IDENTIFIERS
+from almoner.schema.statistics import TrustKind
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -136,6 +139,29 @@ class Window(Model):
         return frozenset((DAYS.index(day), hour) for day in self.days for hour in range(self.from_hour, self.to_hour))
 
 
+class PsiGrant(Model):
+    """Leave to let other sites learn which records this one has in common with them; needs `manual_approval`.
+
+    Args:
+        max_identifiers: the longest list that the others may compare with; each entry of it is a guess.
+    """
+
+    max_identifiers: Annotated[int, Field(ge=1, le=MAX_IDENTIFIERS)]
+
+
+class StatisticsGrant(Model):
+    """Leave to release statistics.
+
+    Args:
+        trust: accepted trust models: `local`, each site noises its own numbers, which the server then sees; or
+            `distributed`, only the noised total over all sites opens.
+        max_cells: most numbers that one request may tell.
+    """
+
+    trust: Annotated[tuple[TrustKind, ...], Field(min_length=1)]
+    max_cells: Count | None = None
+
+
 class Allow(Model):
     """What is admitted; what is not listed is refused.
 
@@ -146,6 +172,9 @@ class Allow(Model):
         initial_weights: digests of a workload's first weights; `almoner policy workloads` prints them.
         releases: kinds of releases besides the model; none for an empty list.
         windows: when jobs are admitted; a job that was admitted may run on after.
+        psi: private set intersection; none if left out.
+        statistics: requests for statistics; none if left out, so that a policy written before there were any
+            admits none.
     """
 
     submitters: Annotated[tuple[SubmitterRule, ...], Field(min_length=1)]
@@ -157,6 +186,8 @@ class Allow(Model):
     initial_weights: Pins | None = None
     releases: tuple[ReleaseKind, ...] | None = None
     windows: Annotated[tuple[Window, ...], Field(min_length=1)] | None = None
+    psi: PsiGrant | None = None
+    statistics: StatisticsGrant | None = None
 
     @model_validator(mode="after")
     def _pins_are_of_what_is_listed(self) -> "Allow":
@@ -199,6 +230,12 @@ class Require(Model):
     manual_approval: ManualApproval | None = None
 
 
+def _check_psi(allow: Allow, require: Require) -> None:
+    """Refuse a policy that lets records be compared without anybody's signature."""
+    if allow.psi and not require.manual_approval:
+        raise ValueError("allow.psi: it needs require.manual_approval, since no ε covers what it discloses")
+
+
 class ConsortiumPolicy(Document):
     """`policies/consortium.yaml`, or one in `policies/<name>/`: the floor below which no site's policy may fall."""
 
@@ -209,6 +246,11 @@ class ConsortiumPolicy(Document):
     allow: Allow
     require: Require
     release_final_model: bool
+
+    @model_validator(mode="after")
+    def _psi_is_approved_by_hand(self) -> Self:
+        _check_psi(self.allow, self.require)
+        return self
 
 
 class SitePolicy(Document):
@@ -222,6 +264,11 @@ class SitePolicy(Document):
     allow: Allow
     require: Require
     release_final_model: bool
+
+    @model_validator(mode="after")
+    def _psi_is_approved_by_hand(self) -> Self:
+        _check_psi(self.allow, self.require)
+        return self
 
     @field_validator("accounts")
     @classmethod

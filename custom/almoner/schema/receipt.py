@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from almoner.schema.base import Model, Name, NeighboringRelation, Probability
+from almoner.schema.base import Model, Name, NeighboringRelation, PlainText, Probability
 
 
 class SampledGaussian(Model):
@@ -24,7 +24,20 @@ class PureRelease(Model):
     count: Annotated[int, Field(ge=1, le=10_000_000)]
 
 
-PrivacyEvent = Annotated[SampledGaussian | PureRelease, Field(discriminator="kind")]
+class ZcdpRelease(Model):
+    """`count` releases that are ρ-zCDP: discrete Gaussian noise, or a sum of it over sites.
+
+    Args:
+        assumption: what the ρ rests on beside the mechanism, such as how many sites collude; "" for nothing.
+    """
+
+    kind: Literal["zcdp_release"]
+    rho: Annotated[float, Field(gt=0, le=1_000_000)]
+    count: Annotated[int, Field(ge=1, le=10_000_000)]
+    assumption: PlainText | Literal[""] = ""
+
+
+PrivacyEvent = Annotated[SampledGaussian | PureRelease | ZcdpRelease, Field(discriminator="kind")]
 
 
 class PrivacyReceipt(Model):

@@ -5,7 +5,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from almoner.schema.base import Document, Model, Name
+from almoner.schema.base import Count, Document, Model, Name
+from almoner.schema.columns import ColumnConfig, ColumnName
+
+DateOrder = Literal["year_month_day", "day_month_year", "month_day_year"]
+
+
+class IdentifierColumn(Model):
+    """One column by which records may be compared with other sites' (PSI).
+
+    Args:
+        dates: for a date, in which order its parts stand; 03/04/1950 does not say.
+    """
+
+    column: ColumnName
+    dates: DateOrder | None = None
 
 
 class DatasetConfig(Model):
@@ -18,6 +32,9 @@ class DatasetConfig(Model):
         public: whether the data may be used outside the ledger (baselines, curves, red team).
         one_record_per_unit: the declaration that no unit has two records.
         unit_column: the column of the file that names the unit; `almoner site join-units` reads it.
+        columns: the public data dictionary; statistics are told of these columns alone, within these bounds.
+        min_count: the least `min_count` that a request for statistics may have.
+        identifiers: parts of an identifier, by the name that jobs have for them; without them, no job of kind psi.
     """
 
     population: Name
@@ -25,7 +42,10 @@ class DatasetConfig(Model):
     nominal_records: Annotated[int, Field(ge=1, le=1_000_000_000)]
     public: bool
     one_record_per_unit: Literal[True]
-    unit_column: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
+    unit_column: ColumnName | None = None
+    columns: Annotated[dict[ColumnName, ColumnConfig], Field(min_length=1, max_length=200)] | None = None
+    min_count: Count | None = None
+    identifiers: dict[Name, IdentifierColumn] | None = None
 
     @field_validator("path")
     @classmethod

@@ -63,16 +63,17 @@ def make_contribution(
     *Guarantee*: with fresh masks, the message is independent of the values, and its length depends on the job alone.
 
     Args:
-        values: int64[d] or int32[d]; entries beyond the job's limit saturate. Not modified, not copied as a whole.
+        values: int64[d] or int32[d]; entries beyond the job's limit saturate, or are taken modulo p
+            (see `modular.py`). Not modified, not copied as a whole.
     """
-    packing, limit = session.packing, session.terms.limit
-    masker, running = Masker(masks, packing.dtype), tag.running(limit)
+    packing = session.packing
+    masker, running = Masker(masks, packing.dtype, packing.modulus), tag.running(packing.tag_bound(1))
     header = contribution_header(session.terms)
     out, digest = io.BytesIO(), sha256()
     out.write(header.encode())
     scratch, packed = np.empty(BLOCK_VALUES, dtype=values.dtype), np.empty(BLOCK_VALUES, dtype=packing.dtype)
     for block in blocks(session.terms.dimension):
-        within = np.clip(values[block], -limit, limit, out=scratch[: block.stop - block.start])
+        within = packing.admit(values[block], scratch[: block.stop - block.start])
         running.add(within)
         words = packing.pack(within, packed)
         masker.apply(words)
@@ -88,10 +89,10 @@ def make_contribution(
 
 def tag_values(session: Session, tag: RoundTag, values: npt.NDArray[np.int64] | npt.NDArray[np.int32]) -> int:
     """Return the tag of a site's values as `make_contribution` takes it, without pad and masks."""
-    limit = session.terms.limit
-    running = tag.running(limit)
+    packing = session.packing
+    running = tag.running(packing.tag_bound(1))
     for block in blocks(session.terms.dimension):
-        running.add(np.clip(values[block], -limit, limit))
+        running.add(packing.admit(values[block], np.empty(block.stop - block.start, dtype=values.dtype)))
     return running.value()
 
 

@@ -29,6 +29,7 @@ _PAIR_LABEL = b"almoner-secagg-pair-mask-1"
 _WORDS_LABEL = b"almoner-secagg-mask-of-words-1"
 _TAG_LABEL = b"almoner-secagg-mask-of-tag-1"
 _BLOCK_WORDS = 2**14
+_PRIME = np.uint64(PRIME)
 _NO_NAME = ""
 
 
@@ -103,10 +104,12 @@ class Masker:
     Args:
         masks: each is added or subtracted as its sign says.
         dtype: type of a word.
+        modulus: what words are added modulo; None for the size of a word. Else p of the tag, and words below it.
     """
 
-    def __init__(self, masks: Sequence[Mask], dtype: np.dtype[np.unsignedinteger]) -> None:
-        self._streams = [(mask.stream(), np.add if mask.sign > 0 else np.subtract) for mask in masks]
+    def __init__(self, masks: Sequence[Mask], dtype: np.dtype[np.unsignedinteger], modulus: int | None = None) -> None:
+        operations = (np.add, np.subtract) if modulus is None else (_add_residues, _subtract_residues)
+        self._streams = [(mask.stream(), operations[mask.sign < 0]) for mask in masks]
         self._block = np.empty(_BLOCK_WORDS, dtype=dtype)
 
     def apply(self, words: Words) -> None:
@@ -122,6 +125,21 @@ class Masker:
             for stream, operation in self._streams:
                 stream.fill(data)
                 operation(part, block, out=part)
+
+
+def _add_residues(part: Words, block: Words, out: Words) -> None:
+    """Add the residues that keystream words are: their low 61 bits, where p stands for 0."""
+    np.bitwise_and(block, _PRIME, out=block)
+    np.add(part, block, out=out)
+    np.remainder(out, _PRIME, out=out)
+
+
+def _subtract_residues(part: Words, block: Words, out: Words) -> None:
+    """Subtract what `_add_residues` adds."""
+    np.bitwise_and(block, _PRIME, out=block)
+    np.subtract(_PRIME, block, out=block)
+    np.add(part, block, out=out)
+    np.remainder(out, _PRIME, out=out)
 
 
 def mask_tag(tag: int, masks: Iterable[Mask]) -> int:

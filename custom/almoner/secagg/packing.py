@@ -18,6 +18,7 @@ from almoner.errors import ProtocolError
 
 Words = npt.NDArray[np.unsignedinteger]
 Int64 = npt.NDArray[np.int64]
+Signed = npt.NDArray[np.signedinteger]
 
 FIELD_BITS = 21
 FIELDS = 3
@@ -52,6 +53,27 @@ class Packing:
     def dtype(self) -> np.dtype[np.unsignedinteger]:
         """Type of a word, little-endian."""
         return np.dtype("<u8") if self.fields == FIELDS else np.dtype("<u4")
+
+    @property
+    def modulus(self) -> int | None:
+        """What words are added modulo, where it is not the size of a word."""
+        return None
+
+    def tag_bound(self, num_addends: int) -> int | None:
+        """Return the largest absolute value that goes under the tag of a sum of so many."""
+        return num_addends * self.limit
+
+    def admit(self, values: npt.NDArray[np.signedinteger], out: npt.NDArray[np.signedinteger]) -> Signed:
+        """Return one block's values as they are sent: beyond ±limit they saturate.
+
+        Args:
+            out: of the values' type and size; what is returned is written to it.
+        """
+        return np.clip(values, -self.limit, self.limit, out=out)
+
+    def add(self, total: Words, words: Words) -> None:
+        """Add words to a total in place."""
+        total += words
 
     def num_words(self, num_values: int) -> int:
         """Return how many words so many values take, in a block as in a whole vector."""

@@ -7,7 +7,7 @@ from functools import cached_property
 from almoner.protection.message import HEADER_BYTES, Header, Kind, SchemeId
 from almoner.protection.set_up import ED25519_BYTES, JobTerms, PublicKeys, names, statement
 from almoner.secagg.merkle import ROOT_BYTES
-from almoner.secagg.packing import Packing
+from almoner.secagg.modular import AnyPacking, packing_of
 from almoner.secagg.tag import TAG_BYTES
 
 OFFER_LABEL = b"almoner-secagg-offer-1"
@@ -38,9 +38,9 @@ class Session:
         return names(self.members)
 
     @cached_property
-    def packing(self) -> Packing:
+    def packing(self) -> AnyPacking:
         """How values become words; for sums of all sites of the job."""
-        return Packing(len(self.terms.sites), self.terms.limit)
+        return packing_of(len(self.terms.sites), self.terms.limit)
 
     @property
     def words_bytes(self) -> int:
@@ -83,7 +83,7 @@ def total_bytes(terms: JobTerms) -> int:
 
 def _header(terms: JobTerms, kind: Kind, num_addends: int, more_bytes: int) -> Header:
     """Return a header; its parameters are the sites of the job, the limit, and the values of a word."""
-    packing = Packing(len(terms.sites), terms.limit)
+    packing = packing_of(len(terms.sites), terms.limit)
     parameters = f"{packing.fields} n{len(terms.sites)} l{terms.limit}".encode().ljust(16, b"\0")
     size = packing.num_bytes(terms.dimension) + more_bytes
     return Header(SchemeId.SECAGG, kind, num_addends, terms.dimension, size, parameters)

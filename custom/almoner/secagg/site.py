@@ -127,7 +127,8 @@ class SecaggSite(SiteProtection):
         """Return this site's masked values; the same bytes again for the same values.
 
         Args:
-            values: int64[d] (or int32[d]); entries beyond the job's limit saturate. Not modified.
+            values: int64[d] (or int32[d]); entries beyond the job's limit saturate; without one
+                they wrap. Not modified.
 
         Raises:
             ProtocolError: wrong type or shape, other values than before in this round, or the round was not begun.

@@ -24,10 +24,11 @@ import numpy.typing as npt
 from almoner.errors import ProtocolError
 from almoner.protection.boxes import derive
 from almoner.protection.hidden import Hidden
+from almoner.protection.modulus import MODULUS
 from almoner.protection.stream import Stream
 from almoner.secagg.blocks import BLOCK_VALUES
 
-PRIME = 2**61 - 1
+PRIME = MODULUS
 TAG_BYTES = 8
 ROW_VALUES = 8192
 MAX_VALUE = 2**24
@@ -35,6 +36,8 @@ MAX_VALUE = 2**24
 
 _LIMBS = 4
 _LIMB_BITS = 16
+_PARTS = 3
+_PART_BITS = 21
 _VECTOR_LABEL = b"almoner-secagg-tag-vector-1"
 _PAD_LABEL = b"almoner-secagg-tag-pad-1"
 
@@ -61,15 +64,17 @@ class RoundTag(Hidden):
         """Return the number that binds a site's tag to this round and site, in [0, p)."""
         return int.from_bytes(derive(self._key, _PAD_LABEL, self._transcript, self._number, site), "big") % PRIME
 
-    def running(self, bound: int) -> "RunningTag":
+    def running(self, bound: int | None) -> "RunningTag | WideTag":
         """Return a tag of no values yet, without a pad.
 
         Args:
-            bound: the caller sees to it that no entry's absolute value is larger.
+            bound: the caller sees to it that no entry's absolute value is larger; None for residues modulo p.
 
         Raises:
             ProtocolError: the bound is too large for exact arithmetic.
         """
+        if bound is None:
+            return WideTag(self._limbs, self._step)
         if bound > MAX_VALUE:
             raise ProtocolError(f"tag: entries up to ±{bound}, at most ±{MAX_VALUE} add exactly → a smaller limit")
         return RunningTag(self._limbs, self._step)
@@ -101,6 +106,23 @@ class RunningTag(Hidden):
     def value(self) -> int:
         """Return the tag, in [0, p)."""
         return self._sum
+
+
+class WideTag(Hidden):
+    """⟨r, x⟩ of values modulo p: a tag is linear, so it is that of three parts of 21 bits each."""
+
+    def __init__(self, limbs: npt.NDArray[np.float64], step: int) -> None:
+        self._parts = [RunningTag(limbs, step) for _ in range(_PARTS)]
+
+    def add(self, values: npt.NDArray[np.integer]) -> None:
+        """Take the next block; integers[m] in (-p, p), whose residues count."""
+        residues = np.mod(values, PRIME)
+        for place, part in enumerate(self._parts):
+            part.add((residues >> (_PART_BITS * place)) & ((1 << _PART_BITS) - 1))
+
+    def value(self) -> int:
+        """Return the tag, in [0, p)."""
+        return sum(part.value() << (_PART_BITS * place) for place, part in enumerate(self._parts)) % PRIME
 
 
 def encode_tag(tag: int) -> bytes:

@@ -15,7 +15,8 @@ from almoner.secagg.blocks import blocks
 from almoner.secagg.contribution import Contribution, Roll
 from almoner.secagg.masking import Mask, Masker, mask_tag
 from almoner.secagg.merkle import ROOT_BYTES
-from almoner.secagg.packing import Int64, Packing
+from almoner.secagg.modular import packing_of
+from almoner.secagg.packing import Int64
 from almoner.secagg.session import Session, total_header
 from almoner.secagg.tag import PRIME, RoundTag, decode_tag, encode_tag
 
@@ -28,7 +29,7 @@ def make_total(session: Session, roll: Roll, contributions: Sequence[Contributio
         masks: what is left of their masks, each as it was put on.
     """
     packing, negated = session.packing, [-mask for mask in masks]
-    masker = Masker(negated, packing.dtype)
+    masker = Masker(negated, packing.dtype, packing.modulus)
     header = total_header(session.terms, len(contributions))
     out = io.BytesIO(bytes(message.HEADER_BYTES + header.payload_bytes))
     out.write(header.encode())
@@ -36,7 +37,7 @@ def make_total(session: Session, roll: Roll, contributions: Sequence[Contributio
         place = packing.words(block)
         total = contributions[0].words[place].copy()
         for contribution in contributions[1:]:
-            total += contribution.words[place]
+            packing.add(total, contribution.words[place])
         masker.apply(total)
         out.write(total.data)
     tag = mask_tag(sum(contribution.tag for contribution in contributions), negated)
@@ -54,7 +55,7 @@ def read_total(terms: JobTerms, count: int, data: bytes) -> Int64:
     Raises:
         ProtocolError: the frame or a field's range is not that of a sum of so many.
     """
-    packing = Packing(len(terms.sites), terms.limit)
+    packing = packing_of(len(terms.sites), terms.limit)
     payload = message.split(data, total_header(terms, count), "total")
     words = np.frombuffer(payload[: packing.num_bytes(terms.dimension)], dtype=packing.dtype)
     sums = np.empty(terms.dimension, dtype=np.int64)
@@ -84,7 +85,7 @@ def open_total(session: Session, roll: Roll, tag: RoundTag, data: bytes) -> Int6
     stated = decode_tag(bytes(payload[session.words_bytes : -ROOT_BYTES]), "open: the total's tag")
     if bytes(payload[-ROOT_BYTES:]) != roll.root:
         raise ProtocolError("open: the total's root is not that of the contributions this site acknowledged")
-    running, sums = tag.running(count * terms.limit), np.empty(terms.dimension, dtype=np.int64)
+    running, sums = tag.running(packing.tag_bound(count)), np.empty(terms.dimension, dtype=np.int64)
     for block in blocks(terms.dimension):
         sums[block] = packing.unpack(words[packing.words(block)], block.stop - block.start, count)
         running.add(sums[block])

@@ -29,7 +29,7 @@ def wrap_client_runner(module):
     apply_filters = module.apply_filters
 
     def maybe_filtered(name, data, fl_ctx, filters, task, *args, **kwargs):
-        from almoner.flare.job_context import job_context
+        from almoner.flare.job_kinds import job_context
 
         if task == "train" and name == "task_result_filters" and is_on("unfiltered", job_context(fl_ctx)):
             return data

@@ -13,11 +13,12 @@ from nvflare.apis.fl_context import FLContext
 from torch import Tensor
 
 from almoner.flare.head_exchange import HeadExchange
-from almoner.flare.job_context import JobContext, job_grid
+from almoner.flare.job_context import JobContext
 from almoner.flare.protections import site_protection
 from almoner.flare.render import render_app
 from almoner.flare.site_files import LEDGER, SiteFiles
-from almoner.flare.site_job import SiteJob
+from almoner.flare.training_context import TrainingContext, job_grid
+from almoner.flare.training_job import TrainingJob
 from almoner.flare.tree import tree_digest
 from almoner.flare.wire import TaskHeader, TaskKind
 from almoner.privacy.heads import EMPTY_SLOT
@@ -27,10 +28,10 @@ from almoner.protection.plain import combine
 from almoner.schema.base import digest
 from almoner.schema.consortium import Roster
 from almoner.schema.declarations import Declarations, load_declarations
+from almoner.schema.envelope import JobEnvelope
 from almoner.schema.job import (
     AccuracyRelease,
     HeAggregation,
-    JobEnvelope,
     JobSpec,
     PlainAggregation,
     PrivacySpec,
@@ -153,7 +154,7 @@ def make_context(
     )
     sizes = DECLARATIONS.nominal_records("cardiology", SITES)
     grid = job_grid(made, plan, max(sizes.values()), DIMENSION)
-    context = JobContext(
+    context = TrainingContext(
         job_id=job_id,
         site=files,
         envelope=made,
@@ -243,7 +244,7 @@ class Driver:
     """One site's job, with the server's part done for it: a second site that always sends ones."""
 
     def __init__(self, context: JobContext) -> None:
-        self.context, self.job = context, SiteJob(context)
+        self.context, self.job = context, TrainingJob(context)
         self.peer = HeadExchange(peer_of(context))
         self.introductions = self.heads = b""
         self.update: Any = None

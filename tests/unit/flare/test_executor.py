@@ -8,7 +8,7 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 
-from almoner.flare import job_context as job_context_module
+from almoner.flare import job_kinds as job_context_module
 from almoner.flare.executor import REFUSED, AlmonerExecutor
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed, SealedResult, unseal

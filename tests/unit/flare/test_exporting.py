@@ -16,7 +16,8 @@ from almoner.privacy.ledger import Ledger
 from almoner.provision import names
 from almoner.schema.declarations import Declarations
 from almoner.schema.documents import load_document
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec
 
 
 class TestExport:

@@ -17,8 +17,8 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.fuel.utils import fobs
 
-from almoner.errors import ProtocolError
-from almoner.flare import job_context as job_context_module
+from almoner.errors import PolicyViolation, ProtocolError
+from almoner.flare import job_kinds as job_context_module
 from almoner.flare.executor import REFUSED
 from almoner.flare.filters import BudgetFilter, EgressFilter, ProtectionFilter, expected_body_bytes
 from almoner.flare.head_statements import introduction_bytes
@@ -312,7 +312,11 @@ def test_every_kind_of_reply_has_one_length(context: JobContext) -> None:
     for kind in silent:  # without keys nothing of the kind leaves
         with pytest.raises(ProtocolError):
             expected_body_bytes(kind, context)
-    assert {kind: expected_body_bytes(kind, context) for kind in ReplyKind if kind not in silent} == {
+    others = {ReplyKind.STATISTICS, ReplyKind.TOTAL}
+    for kind in others:
+        with pytest.raises(PolicyViolation, match=f"sends no {kind.name}"):
+            expected_body_bytes(kind, context)
+    assert {kind: expected_body_bytes(kind, context) for kind in set(ReplyKind) - {*silent, *others}} == {
         ReplyKind.REFUSAL: 0,
         ReplyKind.SETUP: 257 + 4 * 328 + 256,
         ReplyKind.HEAD: 8 + 32 + 32 + 256,

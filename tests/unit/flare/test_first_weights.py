@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from almoner.errors import ProtocolError
-from almoner.flare.job_context import _verified_workload
+from almoner.flare.training_context import _verified_workload
 from almoner.workloads.heart_disease import HeartDisease
 from almoner.workloads.registry import workload
 

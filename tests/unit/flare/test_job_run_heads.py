@@ -12,9 +12,9 @@ from almoner.flare.filters import check_budget, let_out, put_on_protection
 from almoner.flare.head_statements import introduction_bytes, verifies
 from almoner.flare.held_heads import ServerHeads
 from almoner.flare.job_context import JobContext
-from almoner.flare.job_run import JobRun
 from almoner.flare.sealed import Sealed
-from almoner.flare.site_job import SiteJob
+from almoner.flare.training_job import TrainingJob
+from almoner.flare.training_run import TrainingRun
 from almoner.flare.wire import Reply, ReplyKind, TaskHeader
 from almoner.privacy.heads import HEAD_BYTES
 from almoner.protection.plain import PlainServer, message_bytes
@@ -36,7 +36,7 @@ class Members:
     """Real sites' jobs with their filters; one of them may answer something else to one kind of task."""
 
     def __init__(self, contexts: dict[str, JobContext], kind: str = "", answer: Reply | None = None) -> None:
-        self.jobs = {site: (SiteJob(context), context) for site, context in contexts.items()}
+        self.jobs = {site: (TrainingJob(context), context) for site, context in contexts.items()}
         self.kind, self.answer = kind, answer
 
     def ask(
@@ -56,21 +56,21 @@ class Members:
 
 
 @pytest.fixture
-def run(tmp_path: Path, pki: Pki) -> Callable[..., tuple[JobRun, Members]]:
-    def make(kind: str = "", answer: Reply | None = None) -> tuple[JobRun, Members]:
+def run(tmp_path: Path, pki: Pki) -> Callable[..., tuple[TrainingRun, Members]]:
+    def make(kind: str = "", answer: Reply | None = None) -> tuple[TrainingRun, Members]:
         sites = (*PAIR, MALLORY)
         contexts = {site: make_context(tmp_path / site, pki, TRAIN_ONLY, site=site) for site in sites}
         members = Members(contexts, kind, answer)
         first = contexts[PAIR[0]]
         heads = ServerHeads(tmp_path / "heads.json", pki.roster)
         server = PlainServer(DIMENSION, first.envelope.spec.min_sites)
-        job = JobRun(first.envelope, first.job_id, server, DIMENSION, members.ask, lambda progress: None, heads)
+        job = TrainingRun(first.envelope, first.job_id, server, DIMENSION, members.ask, lambda progress: None, heads)
         return job, members
 
     return make
 
 
-def test_all_honest_members_take_part_and_their_heads_are_kept(run: Callable[..., tuple[JobRun, Members]]) -> None:
+def test_all_honest_members_take_part_and_their_heads_are_kept(run: Callable[..., tuple[TrainingRun, Members]]) -> None:
     job, members = run()
     result = job.run((*PAIR, MALLORY))
     assert [record.contributors for record in result.rounds] == [(*PAIR, MALLORY)] * 2
@@ -84,14 +84,16 @@ def test_all_honest_members_take_part_and_their_heads_are_kept(run: Callable[...
 
 @pytest.mark.threat("T-15")
 @pytest.mark.parametrize("what", NONSENSE)
-def test_a_member_that_answers_nonsense_stops_nobody(run: Callable[..., tuple[JobRun, Members]], what: str) -> None:
+def test_a_member_that_answers_nonsense_stops_nobody(
+    run: Callable[..., tuple[TrainingRun, Members]], what: str
+) -> None:
     job, _ = run(*NONSENSE[what])
     result = job.run((*PAIR, MALLORY))
     assert [record.contributors for record in result.rounds] == [PAIR] * 2
     assert len(result.cosignatures) == (3 if what == "result" else 2)
 
 
-def test_a_head_under_another_certificate_is_not_held(run: Callable[..., tuple[JobRun, Members]]) -> None:
+def test_a_head_under_another_certificate_is_not_held(run: Callable[..., tuple[TrainingRun, Members]]) -> None:
     job, _ = run()
     job.run((*PAIR, MALLORY))
     head = job.heads.held()[PAIR[0]]

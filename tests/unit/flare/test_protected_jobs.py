@@ -1,4 +1,4 @@
-"""Whole jobs under each protection, with real sites, filters and ledgers around the server's JobRun; no FLARE."""
+"""Whole jobs under each protection, with real sites, filters and ledgers around the server's TrainingRun; no FLARE."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,16 +13,15 @@ from almoner.flare.answers import IsGood
 from almoner.flare.filters import check_budget, let_out, put_on_protection
 from almoner.flare.held_heads import ServerHeads
 from almoner.flare.job_context import JobContext
-from almoner.flare.job_run import JobRun
 from almoner.flare.protections import server_protection, site_protection
-from almoner.flare.replies import WITH_HEAD
 from almoner.flare.sealed import Sealed
-from almoner.flare.site_job import SiteJob
-from almoner.flare.wire import REFUSAL, Reply, ReplyKind, TaskHeader
+from almoner.flare.training_job import TrainingJob
+from almoner.flare.training_run import TrainingRun
+from almoner.flare.wire import CHARGED, REFUSAL, Reply, ReplyKind, TaskHeader
 from almoner.privacy.heads import HEAD_BYTES
 from almoner.schema.job import JobSpec
 
-Run = Callable[..., tuple["JobRun", "Members"]]
+Run = Callable[..., tuple["TrainingRun", "Members"]]
 VICTIM = "hungary"
 SPECS = {"plain": SPEC, "he": ENCRYPTED, "secagg": MASKED}
 ROUNDS = 4
@@ -48,7 +47,7 @@ class Members:
     errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.jobs = {site: SiteJob(context) for site, context in self.contexts.items()}
+        self.jobs = {site: TrainingJob(context) for site, context in self.contexts.items()}
 
     def ask(
         self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, is_good: IsGood
@@ -80,7 +79,7 @@ class Members:
     @staticmethod
     def said(reply: Reply) -> tuple[ReplyKind, bytes]:
         """Return a reply without its ledger head, which is signed anew each time."""
-        return reply.kind, reply.body[:-HEAD_BYTES] if reply.kind in WITH_HEAD else reply.body
+        return reply.kind, reply.body[:-HEAD_BYTES] if reply.kind in CHARGED else reply.body
 
     def weights(self, site: str) -> np.ndarray:
         return self.jobs[site]._model.weights
@@ -90,14 +89,14 @@ class Members:
 def run(tmp_path: Path, pki: Pki) -> Run:
     def make(
         kind: str, rounds: int = ROUNDS, min_sites: int = 3, **hooks: Callable[..., bool]
-    ) -> tuple[JobRun, Members]:
+    ) -> tuple[TrainingRun, Members]:
         spec: JobSpec = SPECS[kind].model_copy(update={"rounds": rounds, "min_sites": 3})
         contexts = {site: make_context(tmp_path / kind / site, pki, spec, site=site) for site in SITES}
         first = contexts[SITES[0]]
         members = Members(contexts, **hooks)  # type: ignore[arg-type]
         heads = ServerHeads(tmp_path / f"heads-{kind}.json", pki.roster)
         server = server_protection(first.envelope, first.job_id, pki.roster, DIMENSION)
-        return JobRun(
+        return TrainingRun(
             first.envelope, first.job_id, server, DIMENSION, members.ask, lambda progress: None, heads
         ), members
 
@@ -209,14 +208,14 @@ class TestDrops:
     def test_a_site_that_was_not_charged_still_acknowledges_and_goes_on(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        commit = SiteJob._commit
+        commit = TrainingJob._commit
 
-        def refuse_once(self: SiteJob, step: str) -> None:
+        def refuse_once(self: TrainingJob, step: str) -> None:
             if self._context.site.policy.site == VICTIM and step == "train-0002":
                 raise ProtocolError("no room in the ledger")
             commit(self, step)
 
-        monkeypatch.setattr(SiteJob, "_commit", refuse_once)
+        monkeypatch.setattr(TrainingJob, "_commit", refuse_once)
         job, members = run("secagg")
         result = job.run(SITES)
         assert [VICTIM in record.contributors for record in result.rounds] == [True, False, True, True]
@@ -306,6 +305,6 @@ def test_a_site_whose_roster_declares_other_sizes_is_left_out(kind: str, run: Ru
     files = replace(context.site, roster=roster.model_copy(update={"sites": other}))
     protection = site_protection(files, context.envelope, context.job_id, DIMENSION, context.grid)
     members.contexts[VICTIM] = replace(context, site=files, protection=protection)
-    members.jobs[VICTIM] = SiteJob(members.contexts[VICTIM])
+    members.jobs[VICTIM] = TrainingJob(members.contexts[VICTIM])
     others = tuple(site for site in SITES if site != VICTIM)
     assert [record.contributors for record in job.run(SITES).rounds] == [others] * ROUNDS

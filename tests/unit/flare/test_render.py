@@ -13,7 +13,8 @@ from almoner.flare.render import new_envelope, render_app, render_job, render_me
 from almoner.flare.tree import read_tree, tree_digest
 from almoner.provision import names
 from almoner.schema.documents import parse_document
-from almoner.schema.job import JobEnvelope, JobSpec
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec
 
 
 @pytest.mark.parametrize("spec", [SPEC, ENCRYPTED, RELEASE_ONLY])

@@ -15,7 +15,7 @@ from nvflare.app_common.decomposers import common_decomposers
 from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
 from nvflare.fuel.utils import fobs
 
-from almoner.flare import job_context as job_context_module
+from almoner.flare import job_kinds as job_context_module
 from almoner.flare.filters import BudgetFilter, EgressFilter, ProtectionFilter
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed, SealedResult

@@ -9,8 +9,8 @@ from test_protected_jobs import Members, expected_weights
 
 from almoner.flare.held_heads import ServerHeads
 from almoner.flare.job_result import JobResult
-from almoner.flare.job_run import JobRun
 from almoner.flare.protections import server_protection
+from almoner.flare.training_run import TrainingRun
 from almoner.protection.plain import message_bytes
 from almoner.protection.scheme import VALUE_BOUND
 from almoner.robust.rows import integer_total, mean_rows
@@ -41,7 +41,7 @@ class Job:
         self.server = server_protection(self.first.envelope, self.first.job_id, pki.roster, DIMENSION)
         heads = ServerHeads(folder / "heads.json", pki.roster)
         first, ask = self.first, self.members.ask
-        self.run = JobRun(first.envelope, first.job_id, self.server, DIMENSION, ask, lambda progress: None, heads)
+        self.run = TrainingRun(first.envelope, first.job_id, self.server, DIMENSION, ask, lambda progress: None, heads)
 
     def result(self) -> JobResult:
         return self.run.run(SITES)

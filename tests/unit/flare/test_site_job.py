@@ -29,7 +29,7 @@ from almoner.errors import AlmonerError, DataError, LedgerError, ProtocolError
 from almoner.flare.consent import CONSENT_BYTES, sign_consent, verify_consent
 from almoner.flare.job_context import JobContext
 from almoner.flare.sealed import Sealed
-from almoner.flare.site_job import SiteJob
+from almoner.flare.training_job import TrainingJob
 from almoner.flare.wire import ReplyKind, TaskHeader
 from almoner.privacy.heads import EMPTY_SLOT
 from almoner.protection.plain import PlainSite
@@ -342,7 +342,7 @@ class TestTotals:
         contexts = [make_context(tmp_path / site, pki, long, site=site)
                     for site in PAIR]  # fmt: skip
         contexts[1].workload.offset = 0.3  # type: ignore[attr-defined] # other data
-        jobs = [SiteJob(context) for context in contexts]
+        jobs = [TrainingJob(context) for context in contexts]
         introductions = [job.answer(header("setup"), b"").body for job in jobs]
         consents = {site: data[:CONSENT_BYTES].hex()  # type: ignore[union-attr]
                     for site, data in zip(PAIR, introductions, strict=True)}  # fmt: skip
@@ -438,12 +438,12 @@ def test_the_set_up_signs_what_the_policy_says(context: JobContext) -> None:
 
 
 def test_the_release_is_of_the_final_weights(drive: Callable[..., Driver], monkeypatch: pytest.MonkeyPatch) -> None:
-    from almoner.flare import local_work, site_job
+    from almoner.flare import local_work, training_job
 
     driver = drive("trained 2")
     counted: list[tuple[int, int, float]] = []
-    noised = site_job.release_accuracy
-    monkeypatch.setattr(site_job, "release_accuracy", lambda *args: counted.append(args) or noised(*args))
+    noised = training_job.release_accuracy
+    monkeypatch.setattr(training_job, "release_accuracy", lambda *args: counted.append(args) or noised(*args))
     at: list[bytes] = []
     labels = local_work.correct_labels
     monkeypatch.setattr(local_work, "correct_labels", lambda *args: at.append(args[1].tobytes()) or labels(*args))

@@ -33,6 +33,25 @@ releases:
     epsilon: 0.1
 """
 
+PSI = """\
+schema_version: 1
+kind: psi
+name: patient-alignment
+study: alignment
+purpose: find the patients whom both hospitals treat
+dataset: patients
+sites: [north, south]
+leader: north
+unit: patient
+neighboring_relation: add_or_remove_one
+identifier:
+  - {field: insurance_number, kind: text}
+  - {field: birth_date, kind: date}
+max_identifiers: 50000
+releases:
+  - {kind: size, epsilon: 0.1}
+"""
+
 SITE_POLICY = """\
 schema_version: 1
 site: cleveland

@@ -12,7 +12,8 @@ from almoner.privacy import calibration, pld
 from almoner.schema import job as job_module
 from almoner.schema.base import canonical_json, digest
 from almoner.schema.documents import parse_document
-from almoner.schema.job import AccuracyRelease, HeAggregation, JobEnvelope, JobSpec, PrivacySpec, TrainingSpec
+from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import AccuracyRelease, HeAggregation, JobSpec, PrivacySpec, TrainingSpec
 
 ENVELOPE = {
     "schema_version": 1,

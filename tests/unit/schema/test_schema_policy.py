@@ -16,14 +16,16 @@ from almoner.schema.policy import (
     Limits,
     ManualApproval,
     Pause,
+    PsiGrant,
     PurposeGrant,
     Quotas,
     Require,
     SitePolicy,
+    StatisticsGrant,
     SubmitterRule,
     Window,
 )
-from almoner.schema.site import DatasetConfig, SiteConfig
+from almoner.schema.site import DatasetConfig, IdentifierColumn, SiteConfig
 
 NUMBERS = {
     "epsilon_cap: 3.0": "accounts.0.epsilon_cap",
@@ -40,11 +42,13 @@ OPTIONAL = {
     SubmitterRule: {"users"},
     PurposeGrant: {"purpose", "until"},
     Limits: {"max_steps"},
-    Allow: {"datasets", "purposes", "workload_digests", "initial_weights", "releases", "windows"},
+    Allow: {"datasets", "purposes", "workload_digests", "initial_weights", "releases", "windows", "psi", "statistics"},
+    StatisticsGrant: {"max_cells"},
     Require: {"min_nominal_records", "min_colluding_sites", "min_byzantine_sites", "trust_models", "manual_approval"},
     ConsortiumPolicy: {"quotas"},
     SitePolicy: {"quotas"},
-    DatasetConfig: {"unit_column"},
+    DatasetConfig: {"unit_column", "columns", "min_count", "identifiers"},
+    IdentifierColumn: {"dates"},
 }
 """Fields that may be left out; each is a restriction that is then not there (or what a join of ids needs)."""
 
@@ -52,7 +56,7 @@ OPTIONAL = {
 def test_only_restrictions_beside_the_privacy_parameters_may_be_left_out() -> None:
     models: tuple[type[BaseModel], ...] = (
         Account, AccountFloor, Allow, ConsortiumPolicy, Limits, ManualApproval, Pause, PurposeGrant, Quotas, Require,
-        SitePolicy, SubmitterRule, Window, SiteConfig, DatasetConfig,
+        SitePolicy, SubmitterRule, Window, SiteConfig, DatasetConfig, IdentifierColumn, PsiGrant, StatisticsGrant,
     )  # fmt: skip
     for model in models:
         left_out = {name for name, field in model.model_fields.items() if not field.is_required()}

@@ -1,0 +1,48 @@
+"""A site's part of a distributed request: its integers, with its share of the noise."""
+
+import numpy as np
+import opendp.prelude as dp
+from numpy.typing import NDArray
+
+from almoner.privacy.distributed_noise import shared_noise
+from almoner.protection.modulus import MODULUS
+from almoner.schema.statistics import StatisticsSpec
+
+dp.enable_features("contrib")
+
+
+def noised_share(spec: StatisticsSpec, exact: NDArray[np.int64], num_sites: int) -> NDArray[np.int64]:
+    """Add a site's share of the noise to its integers, modulo the aggregation's prime.
+
+    *Guarantee*: what is returned is, cell by cell, the exact integer plus a discrete Gaussian of σ_i, reduced modulo p:
+    nothing is clamped and nothing refused, whatever the noise. By itself it does not protect anybody: it is for secure
+    aggregation alone, whose total is what `shared_noise` guarantees. How long sampling takes is not covered.
+
+    Args:
+        exact: int64[D] of `exact_cells`.
+        num_sites: all sites of the job; what the noise is sized by.
+
+    Returns:
+        int64[D] in (-p/2, p/2).
+
+    Raises:
+        PolicyViolation: see `shared_noise`.
+
+    Reference: Canonne, Kamath, Steinke, arXiv:2004.00010 (the sampler, on exact rationals); arXiv:2102.06387.
+    """
+    shares = shared_noise(spec, num_sites)
+    noise = np.concatenate([discrete_gaussian(each.site_sigma, each.part.num_cells) for each in shares])
+    sums = (value + drawn for value, drawn in zip(exact.tolist(), noise.tolist(), strict=True))
+    return np.array([_signed(value) for value in sums], dtype=np.int64)
+
+
+def discrete_gaussian(sigma: float, size: int) -> NDArray[np.int64]:
+    """Draw from OpenDP's exact discrete Gaussian, centred at 0; int64[size]."""
+    space = dp.vector_domain(dp.atom_domain(T="i64"), size=size), dp.l2_distance(T="i64")
+    return np.array(dp.m.make_gaussian(*space, scale=sigma)([0] * size), dtype=np.int64)
+
+
+def _signed(value: int) -> int:
+    """Return the signed residue of a number."""
+    residue = value % MODULUS
+    return residue - MODULUS if residue > MODULUS // 2 else residue
