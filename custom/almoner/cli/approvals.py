@@ -96,12 +96,16 @@ def _show(asked: AskedJob, verb: str, yes: bool) -> None:
 
 def _sign(site: SiteFiles, asked: AskedJob, key: Path, cert: Path, days: int, approve: bool) -> None:
     """Sign, record and print what the officer says."""
-    said = write_approval(site, asked, approve, Officer(_read(key), _read(cert)), days).approval
+    said = write_approval(site, asked, approve, Officer(read_file(key), read_file(cert)), days).approval
     console.print(f"{said.verdict} at {said.site} by {said.officer}: digest {said.job_digest}")
 
 
-def _read(path: Path) -> bytes:
-    """Read a key or a certificate."""
+def read_file(path: Path) -> bytes:
+    """Read a key or a certificate of the officer's kit.
+
+    Raises:
+        DocumentError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`almoner site`: make a site's key, join it with the operator's package, and run the server or one site."""
+"""`almoner site`: make a site's key, join it with the package, run the server or a site, see and redraw its groups."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,11 @@ import typer
 
 from almoner.cli import enrolment
 from almoner.cli.app import console, new_group
+<<<<<<< HEAD
 from almoner.data.patient_lists import write_lists
+=======
+from almoner.cli.site_groups import groups_command, redraw_command
+>>>>>>> wt-kinds
 from almoner.flare.dataset_commitments import commit_site_data
 from almoner.flare.site_files import load_kit
 from almoner.flare.start import run
@@ -18,6 +22,8 @@ app = new_group("Set up and run one site.")
 app.command("request-certificate")(enrolment.request_certificate_command)
 app.command("join")(enrolment.join_command)
 app.command("approve-roster")(enrolment.approve_roster_command)
+app.command("groups")(groups_command)
+app.command("redraw")(redraw_command)
 
 
 @app.callback()

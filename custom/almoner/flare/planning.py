@@ -15,9 +15,10 @@ from almoner.errors import DocumentError
 from almoner.flare.approval_files import read_approval
 from almoner.flare.dataset_commitments import current_commitments
 from almoner.flare.exporting import job_sites
+from almoner.flare.group_files import stored_groups
 from almoner.flare.ledger_history import HistoryReader
 from almoner.flare.render import new_envelope
-from almoner.flare.site_files import LEDGER
+from almoner.flare.site_files import LEDGER, load_kit
 from almoner.flare.site_view import installed_workloads
 from almoner.privacy.ledger import AccountState, Ledger
 from almoner.privacy.plans import plan_of
@@ -103,7 +104,13 @@ def _planned_view(request: JobRequest, site: str, declarations: Declarations, co
     with Ledger.open(folder / LEDGER) as ledger:
         history = HistoryReader().read(ledger)
     approval = read_approval(policy, folder / "kit", history, job_digest(request.envelope), view.now_unix_seconds)
-    return replace(view, history=history, approval=approval, commitments=current_commitments(config, folder))
+    return replace(
+        view,
+        history=history,
+        approval=approval,
+        commitments=current_commitments(config, folder),
+        stored_groups=stored_groups(load_kit(folder / "kit")),
+    )
 
 
 def _submitter(declarations: Declarations, user: str | None) -> Submitter:

@@ -32,7 +32,8 @@ class GroupLayout:
     """Sizes of the groups, and what they bear.
 
     *Guarantee*: with at most f Byzantine sites and `failed_groups_borne` failed groups, more than half of the m groups
-    are honest, and the rule's own condition holds for the groups left. With at most c sites at its side, the server
+    are honest, and the rule's own condition holds for the groups left, where the server shows every site the sums that
+    it was sent. With at most c sites at its side, the server
     learns of a group nothing but the sum of at least two honest members.
 
     *Price*: the server and every site see each group's mean, so a colluding server learns sums over fewer sites than
@@ -67,9 +68,10 @@ class GroupLayout:
             )
         most = max_groups(n, c)
         if m > most:
+            remedy = f"at most {most} groups, or " if most >= MIN_GROUPS else ""
             raise PolicyViolation(
                 f"{m} groups of {n} sites have {n // m} each: all c={c} colluding sites may sit in one group, which "
-                f"then takes {max(MIN_SITES, c + 2)} → at most {most} groups, or a smaller num_colluding_sites"
+                f"then takes {max(MIN_SITES, c + 2)} → {remedy}a smaller num_colluding_sites"
             )
         if m < (needed := min_rows(self.rule, self.num_byzantine_sites)):
             remedy = f"at least {needed} groups, or " if needed <= most else ""
@@ -127,8 +129,8 @@ class GroupLayout:
             f"drops: bears {spare}; bears {self.failed_groups_borne} failed groups: {_sites(self.drops_borne + 1)} "
             "missing, honest or not, can end the job",
             f"price: the server and every site see each group's mean; a server with {_sites(c)} at its side sees the "
-            f"sum of as few as {self.min_honest_in_sum} others, under their noise; one bad or missing site can take "
-            "its whole group with it",
+            f"sum of as few as {self.min_honest_in_sum} others, under their noise; sites take other groups' sums on "
+            "its word; one bad or missing site can take its group with it",
         )
 
 

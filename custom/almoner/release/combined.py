@@ -45,19 +45,13 @@ def distributed_noise(spec: StatisticsSpec, num_sites: int, num_contributors: in
 
 
 def statistics_lines(spec: StatisticsSpec, num_sites: int) -> tuple[str, ...]:
-    """Return what `almoner job plan` prints about the noise: how far it moves a cell, for each query.
-
-    A query of several parts shows its widest.
-    """
+    """Return what `almoner job plan` prints about the noise: how far it moves a count, for each query."""
     if not num_sites:
         return ()
     distributed = spec.trust.kind == "distributed"
     noise = distributed_noise(spec, num_sites, num_sites) if distributed else local_noise(spec, num_sites)
-    widest: dict[str, int] = {}
+    counts: dict[str, int] = {}  # the first part of every query is of counts
     for part, each in zip(statistics_parts(spec), noise, strict=True):
-        name = spec.queries[part.query].name
-        widest[name] = max(widest.get(name, 0), each.law.half_width(spec.confidence))
-    return tuple(
-        f"{name}: noise moves a cell of the sum over {num_sites} sites by at most {width} steps ({spec.confidence:.0%})"
-        for name, width in widest.items()
-    )
+        counts.setdefault(spec.queries[part.query].name, each.law.half_width(spec.confidence))
+    where = f"over {num_sites} sites, with {spec.confidence:.0%} confidence"
+    return tuple(f"{name}: noise moves a count by at most {width} {where}" for name, width in counts.items())

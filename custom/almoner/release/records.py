@@ -27,7 +27,7 @@ CHUNK_BYTES = 4 << 20
 MAX_LINE_BYTES = 1 << 16
 _NUMBER = r"^-?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,2})?$"
 """A number that float64 can hold."""
-_UNQUOTED = pyarrow.csv.ParseOptions(quote_char=False, invalid_row_handler=lambda row: "skip")
+_UNQUOTED = pyarrow.csv.ParseOptions(quote_char=False)
 
 
 @dataclass(frozen=True)
@@ -77,26 +77,37 @@ def _header(path: Path, line: bytes, columns: dict[str, AskedColumn]) -> list[st
 
 
 def _whole_lines(data: bytes, skipping: bool) -> tuple[bytes, bytes, bool]:
-    """Return the whole lines of reasonable length, the rest to go on with, and whether that is inside a long line.
+    """Return the whole lines, the rest to go on with, and whether that is inside a line that is too long.
 
     Args:
-        skipping: whether the data begins inside a line that is already too long.
+        skipping: whether the data begins inside such a line.
     """
     if skipping:
         _, newline, data = data.partition(b"\n")
         if not newline:
             return b"", b"", True
     whole, newline, rest = data.rpartition(b"\n")
-    too_long = len(rest) > MAX_LINE_BYTES
-    ends = np.flatnonzero(np.frombuffer(whole + newline, dtype=np.uint8) == ord("\n"))
-    if len(ends) and np.diff(ends, prepend=-1).max() > MAX_LINE_BYTES:
-        whole = b"\n".join(line for line in whole.split(b"\n") if len(line) < MAX_LINE_BYTES)
+    too_long = len(rest) >= MAX_LINE_BYTES
     return whole + newline, b"" if too_long else rest, too_long
+
+
+def _well_formed(lines: bytes, num_fields: int) -> bytes:
+    """Return the lines that are records: not empty, not too long, with the right number of fields."""
+    letters = np.frombuffer(lines, dtype=np.uint8)
+    ends = np.flatnonzero(letters == ord("\n"))
+    lengths = np.diff(ends, prepend=-1) - 1
+    commas = np.diff(np.searchsorted(np.flatnonzero(letters == ord(",")), ends), prepend=0)
+    good = (lengths > 0) & (lengths < MAX_LINE_BYTES) & (commas == num_fields - 1)
+    if good.all():
+        return lines
+    starts = ends - lengths
+    return b"".join(lines[starts[place] : ends[place] + 1] for place in np.flatnonzero(good))
 
 
 def _records(lines: bytes, names: list[str], readers: dict[str, Callable[[pa.StringArray], Codes]]) -> Records:
     """Return the records that are in some lines."""
-    if not lines.strip(b"\n"):
+    lines = _well_formed(lines, len(names))
+    if not lines:
         return Records(0, {name: np.zeros(0, dtype=np.int64) for name in readers})
     read = pyarrow.csv.ReadOptions(column_names=names, block_size=len(lines) + 1, use_threads=False)
     convert = pyarrow.csv.ConvertOptions(

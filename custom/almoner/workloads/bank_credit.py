@@ -1,7 +1,7 @@
 """Credit default within two years: a small MLP on declared, public feature bounds.
 
 Nothing is fitted to data. A number is clamped to the bounds that stand in this file, compressed by a logarithm where
-the table says so, and scaled so that its usual value, also from this file, is 0 and no value is beyond ±3. A missing or
+the table says so, and scaled so that its usual value, also from this file, is 0 and no value is beyond ±2. A missing or
 unreadable one is taken as usual, and where the table says so a column of its own says that it was. A line that has no
 id, split or target, or not the right number of fields, is left out.
 """
@@ -41,7 +41,7 @@ class Feature:
     is_indicated: bool = False
 
     def scaled(self, number: float) -> float:
-        """Return a number on the scale on which the usual one is 0 and the farther bound ±3."""
+        """Return a number on the scale on which the usual one is 0 and the farther bound ±2."""
         low, usual, high = self._curve(self.low), self._curve(self.usual), self._curve(self.high)
         clamped = self._curve(min(max(number, self.low), self.high))
         return _HALF_WIDTH * (clamped - usual) / max(high - usual, usual - low)
@@ -50,10 +50,10 @@ class Feature:
         return math.log1p(number) if self.is_logarithmic else number
 
 
-_TIMES_LATE = Feature(0.0, 0.0, 6.0, is_logarithmic=True, known=(0.0, 90.0))
+_TIMES_LATE = Feature(0.0, 0.0, 3.0, is_logarithmic=True, known=(0.0, 90.0))
 
 FEATURES: dict[str, Feature] = {
-    "utilisation": Feature(0.0, 0.0, 1.5),
+    "utilisation": Feature(0.0, 0.5, 1.0),
     "age": Feature(20.0, 50.0, 80.0, known=(1.0, math.inf)),
     "late_30_59": replace(_TIMES_LATE, is_indicated=True),
     "debt_ratio": Feature(0.0, 0.35, 4.0, is_logarithmic=True),
@@ -69,7 +69,7 @@ codes for "not known" among times late stand in all three columns at once, so on
 
 TARGET = "defaulted"
 HIDDEN = 16
-_HALF_WIDTH = 3.0
+_HALF_WIDTH = 2.0
 _WEIGHTS_OF = b"almoner/bank_credit/first weights/1"
 
 
@@ -123,7 +123,7 @@ def encode(values: dict[str, str]) -> list[float]:
         values: raw text by column name.
 
     Returns:
-        NUM_FEATURES numbers, each in [-3, 3].
+        NUM_FEATURES numbers, each in [-2, 2].
     """
     features: list[float] = []
     for column, feature in FEATURES.items():

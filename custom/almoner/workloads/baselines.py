@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from almoner.errors import DataError, PolicyViolation
 from almoner.schema.site import DatasetConfig
-from almoner.training.dp_sgd import DpSgdTrainer, RoundParameters, RoundTrainer, UnsafeNoiselessTrainer
+from almoner.training.dp_sgd import (
+    DEFAULT_MICRO_BATCH_SIZE,
+    DpSgdTrainer,
+    RoundParameters,
+    RoundTrainer,
+    UnsafeNoiselessTrainer,
+)
 from almoner.training.flat import flatten
 from almoner.training.grid import DEFAULT_LIMIT, UpdateGrid, apply_update, update_grid
 from almoner.training.noise import RandomSource
@@ -21,6 +27,21 @@ from almoner.training.units import UnitData, UnitRecords
 from almoner.workloads.base import Workload
 
 Weights = NDArray[np.float64]
+Combine = Callable[[Weights, NDArray[np.int64]], NDArray[np.int64]]
+"""What the server makes of a round: (weights at its start, updates int64[n, d] in the sites' order) -> what
+`apply_update` takes as their sum, int64[d]."""
+
+
+def verify_public(config: DatasetConfig) -> None:
+    """Refuse data that may not be used outside the ledger.
+
+    Raises:
+        PolicyViolation: when the configuration does not say `public: true`.
+    """
+    if config.public is not True:
+        raise PolicyViolation(
+            f"data set of {config.population}: not registered public → baselines and attacks run on public data only"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +56,7 @@ class PublicSite:
     data: UnitData
 
     def __post_init__(self) -> None:
-        if self.config.public is not True:
-            raise PolicyViolation(
-                f"data set of {self.config.population}: not registered public → baselines run on public data only"
-            )
+        verify_public(self.config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +76,12 @@ UNSAFE_NON_PRIVATE_PLAN = TrainingPlan(
 """Full-batch gradient descent with so loose a clipping bound that features of ordinary scale never meet it."""
 
 
+def plain_sum(weights: Weights, updates: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Add all sites' updates, as a job without robust aggregation does."""
+    total: NDArray[np.int64] = updates.sum(axis=0)
+    return total
+
+
 def simulate_federation(
     workload: Workload,
     sites: Mapping[str, PublicSite],
@@ -65,6 +89,8 @@ def simulate_federation(
     *,
     noise_multiplier: float,
     rng: RandomSource,
+    combine: Combine = plain_sum,
+    micro_batch_size: int = DEFAULT_MICRO_BATCH_SIZE,
 ) -> Weights:
     """Train over all sites in this process, with the trainer and the aggregation step of a real job.
 
@@ -77,6 +103,8 @@ def simulate_federation(
         plan: the run's public numbers.
         noise_multiplier: σ over the sensitivity, > 0.
         rng: randomness of all sites.
+        combine: what is made of a round's updates.
+        micro_batch_size: records in one pass; changes speed only.
 
     Returns:
         The final weights, float64[d].
@@ -85,13 +113,13 @@ def simulate_federation(
         PolicyViolation: when the noise is not positive or does not fit the grid.
         DataError: when there are no sites.
     """
-    grid = _grid(workload, sites, plan, noise_multiplier)
+    grid = federation_grid(workload, sites, plan, noise_multiplier)
 
     def trainer(site: PublicSite, parameters: RoundParameters) -> RoundTrainer:
-        model = workload.build_model()
+        model, parameters = workload.build_model(), {**parameters, "micro_batch_size": micro_batch_size}
         return DpSgdTrainer(model, workload.loss, site.data.train, noise_multiplier=noise_multiplier, **parameters)
 
-    return _train(workload, sites, plan, grid, rng, trainer)
+    return _train(workload, sites, plan, grid, rng, trainer, combine)
 
 
 def unsafe_train_without_noise(
@@ -104,7 +132,7 @@ def unsafe_train_without_noise(
     Raises:
         DataError: when there are no sites.
     """
-    grid = _grid(workload, sites, plan, 0.0, limit=2**40)
+    grid = federation_grid(workload, sites, plan, 0.0, limit=2**40)
 
     def trainer(site: PublicSite, parameters: RoundParameters) -> RoundTrainer:
         return UnsafeNoiselessTrainer(workload.build_model(), workload.loss, site.data.train, **parameters)
@@ -166,37 +194,44 @@ def _train(
     grid: UpdateGrid,
     rng: RandomSource,
     make_trainer: Callable[[PublicSite, RoundParameters], RoundTrainer],
+    combine: Combine = plain_sum,
 ) -> Weights:
-    """Run all rounds: each site's update, their integer sum, one step."""
-    trainers = [make_trainer(site, _parameters(site, plan, grid, rng)) for site in sites.values()]
+    """Run all rounds: each site's update, what is made of them, one step."""
+    trainers = [make_trainer(site, round_parameters(site.config, plan, grid, rng)) for site in sites.values()]
     total_nominal = sum(site.config.nominal_records for site in sites.values())
     weights = flatten(workload.build_model())
     for _ in range(plan.rounds):
-        total = np.sum([trainer.run_round(weights) for trainer in trainers], axis=0)
+        total = combine(weights, np.stack([trainer.run_round(weights) for trainer in trainers]))
         weights = apply_update(weights, total, grid, plan.learning_rate, plan.sampling_prob, total_nominal)
     return weights
 
 
-def _parameters(site: PublicSite, plan: TrainingPlan, grid: UpdateGrid, rng: RandomSource) -> RoundParameters:
+def round_parameters(config: DatasetConfig, plan: TrainingPlan, grid: UpdateGrid, rng: RandomSource) -> RoundParameters:
+    """Return what a trainer at one site takes."""
     return RoundParameters(
         max_grad_norm=plan.max_grad_norm,
         sampling_prob=plan.sampling_prob,
         local_steps=plan.local_steps,
         learning_rate=plan.learning_rate,
-        nominal_records=site.config.nominal_records,
+        nominal_records=config.nominal_records,
         grid=grid,
         rng=rng,
     )
 
 
-def _grid(
+def federation_grid(
     workload: Workload,
     sites: Mapping[str, PublicSite],
     plan: TrainingPlan,
     noise_multiplier: float,
     limit: int = DEFAULT_LIMIT,
 ) -> UpdateGrid:
-    """Choose the run's grid as admission does, from the largest declared size."""
+    """Choose the run's grid as admission does, from the largest declared size.
+
+    Raises:
+        PolicyViolation: when the updates fit no grid.
+        DataError: when there are no sites.
+    """
     _check_not_empty(sites)
     largest = max(site.config.nominal_records for site in sites.values())
     return update_grid(

@@ -1,4 +1,4 @@
-"""How well a model does on records: outputs, accuracy, AUC. Private figures; a release noises them."""
+"""How well a model does on records: accuracy, AUC, average precision. Private figures; a release noises them."""
 
 import numpy as np
 import torch
@@ -56,3 +56,21 @@ def auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
         return float("nan")
     rank_sum = float(rankdata(scores)[positive].sum())
     return (rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative)
+
+
+def average_precision(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Return the average precision: Σ (Rₖ − Rₖ₋₁) Pₖ over the distinct scores as thresholds, from high to low.
+
+    Records of one score are taken together. A random order gives the share of positives. NaN without positives.
+
+    Args:
+        scores: float64[n].
+        positive: bool[n].
+    """
+    num_positive = int(positive.sum())
+    if not num_positive:
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    last_of_its_score = np.append(np.diff(scores[order]) != 0, True)
+    taken, hits = np.flatnonzero(last_of_its_score) + 1, np.cumsum(positive[order])[last_of_its_score]
+    return float((np.diff(hits, prepend=0) * (hits / taken)).sum() / num_positive)

@@ -23,6 +23,7 @@ WITH_JSON = {
     ("policy", "test"),
     ("policy", "workloads"),
     ("site", "approve-roster"),
+    ("site", "groups"),
     ("site", "join"),
     ("site", "request-certificate"),
     ("status",),

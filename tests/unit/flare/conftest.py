@@ -17,6 +17,7 @@ torch.set_num_threads(1)
 
 PEOPLE = {
     "lead": Identity("lead@cleveland.example", "cleveland", "lead"),
+    "officer": Identity("officer@cleveland.example", "cleveland", "org_admin"),
     "trainee": Identity("trainee@hungary.example", "hungary", "trainee"),
     "server": Identity("localhost", "coordinating_centre"),
     **{site: Identity(site, site.replace("-", "_")) for site in SITES},

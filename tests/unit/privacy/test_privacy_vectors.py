@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 from privacy_cases import gaussian, pure
+from tests.statistics_cases import privacy, request
 
 from almoner.privacy import pld
 from almoner.privacy.budget import RenyiFilter
 from almoner.privacy.calibration import calibrate_noise
 from almoner.privacy.pld import pld_epsilon
 from almoner.privacy.rdp import rdp, rdp_epsilon
+from almoner.privacy.statistics_plan import statistics_plan
+from almoner.schema.receipt import ZcdpRelease
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "privacy"
 VECTORS = json.loads((FOLDER / "accounting.json").read_text())
@@ -44,6 +47,21 @@ def test_pure_rdp(vector: dict[str, Any]) -> None:
     assert rdp(pure(vector["epsilon"]), vector["order"]) == pytest.approx(vector["rdp"], rel=1e-12, abs=0)
 
 
+@pytest.mark.parametrize("vector", VECTORS["discrete_gaussian_rdp"])
+def test_a_zcdp_release_is_charged_the_discrete_gaussians_divergence(vector: dict[str, Any]) -> None:
+    event = ZcdpRelease(kind="zcdp_release", rho=1 / (2 * vector["sigma"] ** 2), count=1)
+    assert rdp(event, vector["order"]) == pytest.approx(vector["rdp"], rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("vector", VECTORS["discrete_gaussian_delta"])
+def test_no_continuous_gaussian_stands_for_a_zcdp_release(vector: dict[str, Any]) -> None:
+    """The PLD of the continuous Gaussian would claim a smaller ε than holds; the Rényi bound does not."""
+    event = ZcdpRelease(kind="zcdp_release", rho=1 / (2 * vector["sigma"] ** 2), count=1)
+    assert vector["continuous_too_low"] < vector["exact"]
+    assert pld_epsilon((gaussian(vector["sigma"], 1.0),), vector["exact"]) < vector["epsilon"]
+    assert pld_epsilon((event,), vector["exact"]) >= vector["epsilon"]
+
+
 def test_dp_sgd_on_mnist() -> None:
     vector = VECTORS["mnist_dp_sgd"]
     events, delta = (gaussian(vector["sigma"], vector["q"], vector["count"]),), vector["delta"]
@@ -68,6 +86,16 @@ def test_three_hundred_counts() -> None:
     bound = pld_epsilon((pure(vector["epsilon"], vector["count"]),), vector["delta"])
     assert vector["exact"] - 1e-9 <= bound <= vector["exact"] + 1e-3
     assert (round(vector["laplace_pld_too_low"], 2), round(bound, 2)) == (8.16, 8.32)
+
+
+def test_three_hundred_counts_of_three_requests() -> None:
+    """What a request's plan charges is the vector's event, not continuous Laplace."""
+    vector = VECTORS["three_hundred_counts"]
+    counts = tuple({"name": f"n{i}", "kind": "count", "share": 0.01} for i in range(100))
+    plan = statistics_plan(request(counts, privacy=privacy(epsilon=100 * vector["epsilon"])))
+    assert plan.all_events == (pure(vector["epsilon"], 100),)
+    bound = pld_epsilon(plan.all_events * 3, vector["delta"])
+    assert vector["exact"] - 1e-9 <= bound <= vector["exact"] + 1e-3
 
 
 def test_heart_job() -> None:

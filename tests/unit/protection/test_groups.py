@@ -115,6 +115,7 @@ def test_few_sites_cannot_be_both_secure_and_robust(sites: int, groups: int) -> 
     ("numbers", "message"),
     [
         ((10, 4, 1, 1, "median"), "4 groups of 10 sites have 2 each: all c=1 colluding sites may sit in one group, "),
+        ((10, 3, 2, 1, "median"), "which then takes 4 → a smaller num_colluding_sites"),
         ((20, 5, 3, 1, "median"), "which then takes 5 → at most 4 groups, or a smaller num_colluding_sites"),
         (
             (20, 5, 1, 2, "krum"),
@@ -147,6 +148,7 @@ def test_the_plan_says_what_a_layout_bears_and_costs() -> None:
         "drops: bears 1 in a group of 4, 0 in a group of 3; bears 0 failed groups: 1 site missing, honest or not, can "
         "end the job",
         "price: the server and every site see each group's mean; a server with 1 site at its side sees the sum of as "
-        "few as 2 others, under their noise; one bad or missing site can take its whole group with it",
+        "few as 2 others, under their noise; sites take other groups' sums on its word; one bad or missing site can "
+        "take its group with it",
     )
     assert "bears 1 failed groups: 4 sites missing" in GroupLayout(50, 10, 1, 3, "krum").describe()[2]

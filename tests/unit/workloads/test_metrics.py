@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from almoner.errors import ProtocolError
 from almoner.training.units import UnitRecords
 from almoner.workloads.heart_disease import NUM_FEATURES, HeartDisease
-from almoner.workloads.metrics import accuracy, auc, correct_labels
+from almoner.workloads.metrics import accuracy, auc, average_precision, correct_labels
 
 TASK = HeartDisease()
 BIAS_ONLY = np.array([0.0] * NUM_FEATURES + [1.0])
@@ -29,6 +29,37 @@ def test_auc_is_the_share_of_pairs_in_order(pairs: list[tuple[int, bool]]) -> No
         assert auc(scores, positive) == pytest.approx(sum(wins) / len(wins))
     else:
         assert math.isnan(auc(scores, positive))
+
+
+@pytest.mark.parametrize(
+    ("scores", "positive", "expected"),
+    [
+        ([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0], (1 + 2 / 3) / 2),
+        ([0.9, 0.8, 0.7, 0.6], [0, 0, 0, 1], 1 / 4),
+        ([0.6, 0.7, 0.8, 0.9], [0, 0, 1, 1], 1.0),
+        ([0.5, 0.5, 0.5, 0.5], [1, 0, 0, 0], 1 / 4),
+        ([0.9, 0.5, 0.5, 0.1], [0, 1, 0, 1], (1 / 3 + 2 / 4) / 2),
+        ([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1], 0.8333333333333333),
+    ],
+)
+def test_average_precision_by_hand(scores: list[float], positive: list[int], expected: float) -> None:
+    """The last row is the example of scikit-learn's documentation, 0.83."""
+    assert average_precision(np.array(scores), np.array(positive, dtype=np.bool_)) == pytest.approx(expected)
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), max_size=30))
+def test_average_precision_is_the_sum_over_thresholds(pairs: list[tuple[int, bool]]) -> None:
+    scores = np.array([score for score, _ in pairs], dtype=np.float64)
+    positive = np.array([label for _, label in pairs], dtype=np.bool_)
+    expected, recall = 0.0, 0.0
+    for threshold in sorted(set(scores.tolist()), reverse=True):
+        chosen = positive[scores >= threshold]
+        reached = chosen.sum() / max(positive.sum(), 1)
+        expected, recall = expected + (reached - recall) * chosen.mean(), reached
+    if positive.any():
+        assert average_precision(scores, positive) == pytest.approx(expected)
+    else:
+        assert math.isnan(average_precision(scores, positive))
 
 
 def test_accuracy_counts_correct_labels() -> None:

@@ -59,6 +59,36 @@ def pure_rdp(epsilon: str, order: int) -> mpf:
     return mpmath.log(p**order * (1 - p) ** (1 - order) + (1 - p) ** order * p ** (1 - order)) / (order - 1)
 
 
+def _discrete_weights(sigma: mpf, reach: int) -> dict[int, mpf]:
+    """Unnormalised weights of the discrete Gaussian."""
+    return {z: mpmath.exp(-(mpf(z) ** 2) / (2 * sigma**2)) for z in range(-reach, reach + 1)}
+
+
+def discrete_gaussian_rdp(sigma: str, order: int) -> mpf:
+    """Rényi divergence of the discrete Gaussian from itself moved by 1, summed over the integers."""
+    with mpmath.workdps(40):
+        s = mpf(sigma)
+        weights = _discrete_weights(s, int(60 * s) + 60)
+        moved = {z: -(mpf(z - 1) ** 2) / (2 * s**2) for z in weights}
+        terms = (weights[z] ** order * mpmath.exp((1 - order) * moved[z]) for z in weights)
+        return mpmath.log(mpmath.fsum(terms) / mpmath.fsum(weights.values())) / (order - 1)
+
+
+def discrete_gaussian_delta(sigma: str, epsilon: str) -> mpf:
+    """δ at ε of one discrete Gaussian release of sensitivity 1: the hockey-stick divergence, summed."""
+    with mpmath.workdps(40):
+        s, lift = mpf(sigma), mpmath.exp(mpf(epsilon))
+        weights = _discrete_weights(s, int(60 * s) + 60)
+        excess = mpmath.fsum(max(mpf(0), weights[z] - lift * weights.get(z - 1, mpf(0))) for z in weights)
+        return excess / mpmath.fsum(weights.values())
+
+
+def continuous_gaussian_delta(sigma: str, epsilon: str) -> mpf:
+    """δ at ε of one Gaussian release: Balle and Wang, arXiv:1805.06530, Theorem 8."""
+    mu, e = 1 / mpf(sigma), mpf(epsilon)
+    return mpmath.ncdf(mu / 2 - e / mu) - mpmath.exp(e) * mpmath.ncdf(-mu / 2 - e / mu)
+
+
 def _solve(delta_at: Any, delta: str, high: int) -> mpf:
     """Bisect for the ε at which a falling δ(ε) reaches δ."""
     low, top, target = mpf(0), mpf(high), mpf(delta)
@@ -123,6 +153,19 @@ def vectors() -> dict[str, Any]:
             for removed, added in (integrated_rdp(s, q, a),)
         ],
         "pure_rdp": [{"epsilon": float(e), "order": a, "rdp": float(pure_rdp(e, a))} for e, a in pure],
+        "discrete_gaussian_rdp": [
+            {"sigma": float(s), "order": a, "rdp": float(discrete_gaussian_rdp(s, a))}
+            for s, a in [("0.5", 2), ("1", 6), ("1", 18), ("5", 8)]
+        ],
+        "discrete_gaussian_delta": [
+            {
+                "sigma": float(s),
+                "epsilon": float(e),
+                "exact": float(discrete_gaussian_delta(s, e)),
+                "continuous_too_low": float(continuous_gaussian_delta(s, e)),
+            }
+            for s, e in [("1", "4"), ("2", "2")]
+        ],
         "mnist_dp_sgd": {
             "q": 256 / 60000,
             "sigma": 1.1,

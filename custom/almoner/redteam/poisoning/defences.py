@@ -1,0 +1,196 @@
+"""What the attacks meet: the plain sum, each robust rule with the pre-aggregations that matter, and groups.
+
+A defence takes the integers that sites sent and returns what they open as the sum, as the server of a real job does.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from almoner.protection.groups import GroupLayout
+from almoner.robust.conditions import CLIPPING, PreAggregationKind, RuleKind, require
+from almoner.robust.rows import integer_total, mean_rows
+from almoner.robust.rules import make_rule
+from almoner.schema.job import GroupRuleKind, JobSpec, RobustAggregation, SecaggAggregation
+
+Integers = NDArray[np.int64]
+
+GROUPS_COLLUDING_SITES = 1
+"""c of the grouped defences: all that three groups of ten sites can have."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundTerms:
+    """The public numbers that a defence works with.
+
+    Args:
+        sizes: float64[n], declared sizes.
+        num_byzantine: f that the rules are set up for.
+        step: distance of two grid points.
+        sampling_prob: q.
+        l2_clip_norm: to which norm is cut what is cut.
+        seed: names the draw of groups and the permutations of buckets; public.
+    """
+
+    sizes: NDArray[np.float64]
+    num_byzantine: int
+    step: float
+    sampling_prob: float
+    l2_clip_norm: float
+    seed: int
+
+
+class Defence(ABC):
+    """One column of the matrix."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The defence in words."""
+
+    @abstractmethod
+    def verify_condition(self, num_sites: int, num_byzantine: int) -> None:
+        """Refuse what the defence does not promise to withstand.
+
+        Raises:
+            PolicyViolation: with the paper's condition.
+        """
+
+    @abstractmethod
+    def combine(self, terms: RoundTerms, number: int, sent: Integers) -> Integers:
+        """Return what the sites open as the sum, int64[d].
+
+        Args:
+            terms: the public numbers.
+            number: of the round.
+            sent: int64[n, d].
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PlainSum(Defence):
+    """No defence: FedAvg, weighted by declared size."""
+
+    @property
+    def name(self) -> str:
+        """`plain_sum`."""
+        return "plain_sum"
+
+    def verify_condition(self, num_sites: int, num_byzantine: int) -> None:
+        """Accept: nothing is promised."""
+
+    def combine(self, terms: RoundTerms, number: int, sent: Integers) -> Integers:
+        """Return the sum."""
+        total: Integers = sent.sum(axis=0)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class RobustRule(Defence):
+    """A robust rule over single updates.
+
+    Args:
+        rule: which one.
+        pre: what is done before it.
+    """
+
+    rule: RuleKind
+    pre: tuple[PreAggregationKind, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Such as `nearest_neighbour_mixing+median`."""
+        return "+".join((*self.pre, self.rule))
+
+    def verify_condition(self, num_sites: int, num_byzantine: int) -> None:
+        """Ask for the rule's own condition; see the base class."""
+        require(self.rule, num_sites, num_byzantine, self.pre)
+
+    def combine(self, terms: RoundTerms, number: int, sent: Integers) -> Integers:
+        """Apply the rule; see the base class."""
+        return _apply(self.rule, self.pre, terms, number, sent, terms.sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedRule(Defence):
+    """A robust rule over the means of groups, clipped first: what secure aggregation in groups leaves to see.
+
+    Args:
+        rule: which one.
+        groups: m.
+    """
+
+    rule: GroupRuleKind
+    groups: int
+
+    @property
+    def name(self) -> str:
+        """Such as `3_groups_median`."""
+        return f"{self.groups}_groups_{self.rule}"
+
+    def verify_condition(self, num_sites: int, num_byzantine: int) -> None:
+        """Ask for a layout that bears so many; see the base class."""
+        self._layout(num_sites, num_byzantine)
+
+    def combine(self, terms: RoundTerms, number: int, sent: Integers) -> Integers:
+        """Sum each group, clip the means, apply the rule; see the base class."""
+        members = self.draw(len(sent), terms)
+        sums = np.stack([sent[group].sum(axis=0) for group in members])
+        sizes = np.array([terms.sizes[group].sum() for group in members])
+        return _apply(self.rule, ("static_clipping",), terms, number, sums, sizes)
+
+    def draw(self, num_sites: int, terms: RoundTerms) -> list[NDArray[np.int64]]:
+        """Return the members of each group, by a seeded permutation in place of the sites' common draw."""
+        sizes = self._layout(num_sites, terms.num_byzantine).sizes
+        order = np.random.default_rng([terms.seed, num_sites]).permutation(num_sites)
+        return np.split(order, np.cumsum(sizes)[:-1])
+
+    def _layout(self, num_sites: int, num_byzantine: int) -> GroupLayout:
+        return GroupLayout(num_sites, self.groups, GROUPS_COLLUDING_SITES, num_byzantine, self.rule)
+
+
+DEFENCES: tuple[Defence, ...] = (
+    PlainSum(),
+    RobustRule("krum"),
+    RobustRule("multi_krum"),
+    RobustRule("bulyan"),
+    RobustRule("median"),
+    RobustRule("trimmed_mean"),
+    RobustRule("geometric_median"),
+    RobustRule("centered_clipping"),
+    RobustRule("norm_clipped_mean"),
+    RobustRule("krum", ("nearest_neighbour_mixing",)),
+    RobustRule("median", ("nearest_neighbour_mixing",)),
+    RobustRule("trimmed_mean", ("nearest_neighbour_mixing",)),
+    RobustRule("median", ("bucketing",)),
+    RobustRule("geometric_median", ("static_clipping",)),
+    GroupedRule("median", 3),
+)
+
+
+def defences_for(spec: JobSpec) -> tuple[Defence, ...]:
+    """Return all of `DEFENCES`, and the job's own if it is none of them."""
+    aggregation = spec.aggregation
+    own: Defence = PlainSum()
+    if isinstance(aggregation, RobustAggregation):
+        own = RobustRule(aggregation.rule, aggregation.pre)
+    elif isinstance(aggregation, SecaggAggregation) and aggregation.grouping is not None:
+        own = GroupedRule(aggregation.grouping.rule, aggregation.grouping.groups)
+    return DEFENCES if own in DEFENCES else (*DEFENCES, own)
+
+
+def _apply(
+    kind: RuleKind,
+    pre: tuple[PreAggregationKind, ...],
+    terms: RoundTerms,
+    number: int,
+    sent: Integers,
+    sizes: NDArray[np.float64],
+) -> Integers:
+    """Go from the grid to rows, through a rule, and back to the grid."""
+    clip = terms.l2_clip_norm if CLIPPING.intersection((*pre, kind)) else None
+    rule = make_rule(kind, terms.num_byzantine, pre, clip, b"%d/%d" % (terms.seed, number))
+    vector = rule.aggregate(mean_rows(sent, sizes, terms.step, terms.sampling_prob), sizes).vector
+    return integer_total(vector, float(terms.sizes.sum()), terms.step, terms.sampling_prob)
