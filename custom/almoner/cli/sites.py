@@ -8,11 +8,8 @@ import typer
 
 from almoner.cli import enrolment
 from almoner.cli.app import console, new_group
-<<<<<<< HEAD
-from almoner.data.patient_lists import write_lists
-=======
 from almoner.cli.site_groups import groups_command, redraw_command
->>>>>>> wt-kinds
+from almoner.data.patient_lists import write_lists
 from almoner.flare.dataset_commitments import commit_site_data
 from almoner.flare.site_files import load_kit
 from almoner.flare.start import run
