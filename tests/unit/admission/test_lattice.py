@@ -325,7 +325,9 @@ def test_every_field_of_a_policy_can_be_loosened_and_tightened_in_these_tests() 
         return {f"{prefix}.{name}" for name in model.model_fields if name not in blocks}
 
     fields = {"release_final_model", "accounts.0.epsilon_cap", "accounts.0.delta"}
-    fields |= leaves("limits", Limits) | leaves("allow", Allow, "statistics") | leaves("allow.statistics", StatisticsGrant)
+    fields |= (
+        leaves("limits", Limits) | leaves("allow", Allow, "statistics") | leaves("allow.statistics", StatisticsGrant)
+    )
     fields |= leaves("require", Require, "manual_approval")
     fields |= leaves("quotas", Quotas, "pause") | leaves("quotas.pause", Pause)
     fields |= leaves("require.manual_approval", ManualApproval)
