@@ -163,6 +163,8 @@ def _view(case: PolicyCase, spec: AnyJobSpec, policy: SitePolicy, made: Installa
         jobs.append(PastJob("approved", account.population, 0.0, 0.0, 1, "", "", approval_digest=_PAPER))
     spent = sum(job.charge for job in jobs) if case.spent_share is None else case.spent_share * book.budget
     sizes = made.declarations.nominal_records(spec.dataset, made.declarations.consortium.sites)
+    if case.nominal_records is not None and policy.site in sizes:
+        sizes = {**sizes, policy.site: case.nominal_records}
     return SiteView(
         policy=policy,
         config=config,

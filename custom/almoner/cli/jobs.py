@@ -11,7 +11,7 @@ from almoner.cli.app import console, new_group, print_json
 from almoner.cli.approvals import approve_command, deny_command
 from almoner.errors import DocumentError
 from almoner.flare.exporting import export_job, job_sites
-from almoner.flare.job_result import read_result
+from almoner.flare.job_result import JobResult, read_result
 from almoner.flare.planning import plan_job
 from almoner.flare.session import JobReport, open_session
 from almoner.privacy.plan import epsilon_of_noise
@@ -159,7 +159,7 @@ def result_command(
     study: Annotated[str, STUDY_OPTION] = "default",
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
-    """Fetch a finished job: rounds, noised releases, the model if all sites let it go, or an alignment's noised size.
+    """Fetch a finished job: rounds, releases and the model if all let it go, statistics, or an alignment's noised size.
 
     Example: almoner job result 3f0e... --kit build/trial/users/lead@cleveland.example --study cardiology
     """
@@ -167,13 +167,28 @@ def result_command(
         folder = session.download(job_id, out)
     result = read_result(folder)
     if as_json:
-        print_json(result.model_dump(mode="json"))
+        print_json({**result.model_dump(mode="json"), **_answers(result)})
+        return
+    if result.statistics is not None:
+        for where, answers in result.statistics.answers().items():
+            console.print(f"{where}:", style="bold")
+            for answer in answers:
+                console.print(f"  {answer.sentence}")
+        console.print(f"{result.job}: files in {folder}")
         return
     if result.alignment is not None:
         console.print(f"{result.job}: {result.alignment.sentence()}")
         return
     model = f"{len(result.model)} weights" if result.model is not None else "not released by all sites"
     console.print(f"{result.job}: {len(result.rounds)} rounds; model: {model}; files in {folder}")
+
+
+def _answers(result: JobResult) -> dict[str, Any]:
+    """Return what statistics say, for scripts; nothing for other jobs."""
+    if result.statistics is None:
+        return {}
+    found = result.statistics.answers()
+    return {"answers": {where: [answer.model_dump(mode="json") for answer in own] for where, own in found.items()}}
 
 
 def print_progress(progress: dict[str, Any]) -> None:

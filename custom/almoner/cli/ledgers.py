@@ -118,18 +118,23 @@ def heads_command(
 
 @app.command("report")
 def report_command(site: Annotated[Path, SITE_ARGUMENT], as_json: Annotated[bool, JSON_OPTION] = False) -> None:
-    """Show each account's ε, which is the claim, beside its PLD ε and attack risk, which are not.
+    """Show each account's ε, which is the claim, beside its PLD ε and attack risk, which are not; then what drew on it.
+
+    Training jobs and releases stand in one statement, in the order in which they were admitted.
 
     Example: almoner ledger report build/demo-1/sites/cleveland
     """
     from almoner.cli.ledger_reports import report_rows, report_table  # the accountants take seconds to import
+    from almoner.cli.statements import statement_rows, statement_table
 
     with open_ledger(site) as ledger:
-        rows = report_rows(ledger)
+        rows, statements = report_rows(ledger), statement_rows(ledger)
     if as_json:
-        print_json(rows)
-    else:
-        console.print(report_table(rows))
+        print_json([{**row, "statement": statements[row["population"]]} for row in rows])
+        return
+    console.print(report_table(rows))
+    for population, lines in statements.items():
+        console.print(statement_table(population, lines))
 
 
 @app.command("export")

@@ -10,19 +10,22 @@ from almoner.admission.history import History, PastJob
 from almoner.admission.request import ApprovalState, JobRequest, SiteView, Submitter, WorkloadFacts
 from almoner.privacy.budget import open_filter
 from almoner.privacy.ledger import AccountState
-from almoner.privacy.plan import JobPlan, job_events
+from almoner.privacy.plan import JobPlan
+from almoner.privacy.plans import plan_of
 from almoner.schema.decision import Decision
 from almoner.schema.declarations import load_declarations
 from almoner.schema.documents import load_document
-from almoner.schema.envelope import JobEnvelope
+from almoner.schema.envelope import AnyJobSpec, JobEnvelope
 from almoner.schema.job import JobSpec
 from almoner.schema.policy import SitePolicy
+from almoner.schema.statistics import StatisticsSpec
 
 ROOT = Path(__file__).resolve().parents[3]
 DECLARATIONS = load_declarations(ROOT)
 SITE = "switzerland"
 SIZES = DECLARATIONS.nominal_records("cardiology", DECLARATIONS.consortium.sites)
 SPEC = load_document(ROOT / "jobs" / "heart_disease.yaml", JobSpec)
+REQUEST = load_document(ROOT / "jobs" / "hospital_statistics.yaml", StatisticsSpec)
 LEAD = Submitter(name="lead@cleveland.example", org="cleveland", role="lead")
 NOW = 1_800_000_000.0
 """Friday, 15 January 2027, 08:00 UTC."""
@@ -38,6 +41,14 @@ def spec(**changes: Any) -> JobSpec:
     for name, value in changes.items():
         fields[name] = fields[name] | value if isinstance(fields[name], dict) and name != "aggregation" else value
     return JobSpec.model_validate_json(json.dumps(fields))
+
+
+def request(**changes: Any) -> StatisticsSpec:
+    """Return the hospitals' request for statistics with changed fields, as `spec` does."""
+    fields = REQUEST.model_dump(mode="json")
+    for name, value in changes.items():
+        fields[name] = fields[name] | value if isinstance(fields[name], dict) and name != "trust" else value
+    return StatisticsSpec.model_validate_json(json.dumps(fields))
 
 
 def past(days_ago: float, share: float = 0.1, **changes: Any) -> PastJob:
@@ -84,7 +95,7 @@ def account_at_epsilon(epsilon: float) -> AccountState:
 class Case:
     """All arguments of a decision; the defaults are admitted."""
 
-    spec: JobSpec = SPEC
+    spec: AnyJobSpec = SPEC
     submitter: Submitter = LEAD
     flare_study: str = "cardiology"
     sites: tuple[str, ...] = DECLARATIONS.consortium.sites
@@ -131,7 +142,7 @@ class Case:
         )
 
     def plan(self) -> JobPlan:
-        return job_events(self.spec)
+        return plan_of(self.spec, len(self.sites))
 
     def decide(self) -> Decision:
         return decide(self.request(), self.site(), self.plan())

@@ -20,6 +20,7 @@ from admission_cases import (
     account_at_epsilon,
     past,
     policy,
+    request,
     spec,
 )  # fmt: skip
 from hypothesis import given, settings
@@ -104,6 +105,16 @@ EDITS: dict[str, dict[str, Any]] = {
     "require.trust": {"policy": policy(require={"trust_models": ["trusted_server"]})},
     "require.cohort": {"policy": policy(require={"min_nominal_records": 33})},
     "require.approval": {"policy": policy(require={"manual_approval": {"roles": ["org_admin"], "max_days": 30}})},
+    "allow.statistics": {"spec": request(), "policy": policy(allow={"statistics": None})},
+    "statistics.cells": {
+        "spec": request(),
+        "policy": policy(allow={"statistics": {"trust": ["local"], "max_cells": 13}}),
+    },
+    "statistics.columns": {"spec": request(columns={"age": {"kind": "integer", "low": 20, "high": 81}})},
+    "statistics.range": {
+        "spec": request(trust={"kind": "distributed", "num_colluding_sites": 1}),
+        "nominal_records": dict.fromkeys(SIZES, 10**15),
+    },
 }
 """One change each that breaks exactly the rule it stands under."""
 

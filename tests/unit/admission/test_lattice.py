@@ -23,6 +23,7 @@ from almoner.schema.policy import (
     Quotas,
     Require,
     SitePolicy,
+    StatisticsGrant,
 )
 
 NAMES = st.from_regex(r"\A[a-z][a-z0-9_-]{0,8}\Z")
@@ -73,6 +74,7 @@ def floors(draw: st.DrawFn) -> "Fields":
             "releases": draw(st.sampled_from([(), ("accuracy",)])),
             "windows": (WINDOW,),
             "psi": None,
+            "statistics": {"trust": ("local",), "max_cells": draw(st.integers(2, 99))},
         },
         "require": {
             "min_sites": draw(st.integers(2, 50)),
@@ -165,6 +167,8 @@ LOOSEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "allow.initial_weights": ("allow.initial_weights", one_more_digest),
     "allow.windows": ("allow.windows", an_hour_more),
     "allow.psi": ("allow.psi", lambda grant: {"max_identifiers": 1}),
+    "allow.statistics.trust": ("allow.statistics.trust", lambda kinds: (*kinds, "distributed")),
+    "allow.statistics.max_cells": ("allow.statistics.max_cells", more),
     "require.min_sites": ("require.min_sites", less),
     "require.protection": ("require.protection", lambda kinds: (*kinds, "robust")),
     "require.min_nominal_records": ("require.min_nominal_records", less),
@@ -186,6 +190,7 @@ LEFT_OUT = sorted(
         "allow.initial_weights",
         "allow.releases",
         "allow.windows",
+        "allow.statistics.max_cells",
     ]
     + ["require.min_nominal_records", "require.min_colluding_sites", "require.min_byzantine_sites"]
     + ["require.trust_models"]
@@ -217,6 +222,8 @@ TIGHTEN: dict[str, Callable[[Any], Any]] = {
     "allow.releases": lambda kinds: (),
     "allow.windows": lambda windows: ({**windows[0], "days": ("wed",), "from_hour": 9},),
     "allow.psi": drop,
+    "allow.statistics.trust": lambda kinds: kinds[:1],
+    "allow.statistics.max_cells": less,
     "require.min_sites": lambda value: min(50, value + 1),
     "require.protection": lambda kinds: kinds[:1],
     "require.min_nominal_records": more,
@@ -305,12 +312,23 @@ def test_a_longer_list_to_compare_with_is_a_loosening(floor: Fields) -> None:
     assert found(equal_policy(short), long) == []
 
 
+@given(FLOORS)
+def test_statistics_where_the_floor_admits_none_are_a_loosening(floor: Fields) -> None:
+    """So a floor that was written before there were statistics admits none at any site."""
+    none = put(floor, "allow.statistics", drop)
+    assert found(equal_policy(floor), none) == ["allow.statistics.trust", "allow.statistics.max_cells"]
+    assert found(equal_policy(none), floor) == []
+
+
 def test_every_field_of_a_policy_can_be_loosened_and_tightened_in_these_tests() -> None:
     def leaves(prefix: str, model: type[BaseModel], *blocks: str) -> set[str]:
         return {f"{prefix}.{name}" for name in model.model_fields if name not in blocks}
 
     fields = {"release_final_model", "accounts.0.epsilon_cap", "accounts.0.delta"}
-    fields |= leaves("limits", Limits) | leaves("allow", Allow) | leaves("require", Require, "manual_approval")
+    fields |= (
+        leaves("limits", Limits) | leaves("allow", Allow, "statistics") | leaves("allow.statistics", StatisticsGrant)
+    )
+    fields |= leaves("require", Require, "manual_approval")
     fields |= leaves("quotas", Quotas, "pause") | leaves("quotas.pause", Pause)
     fields |= leaves("require.manual_approval", ManualApproval)
     assert set(TIGHTEN) == fields

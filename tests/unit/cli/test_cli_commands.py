@@ -56,7 +56,11 @@ def test_version(almoner: Shell) -> None:
 def test_schemas_are_json(name: str, almoner: Shell) -> None:
     outcome = almoner("schema", name)
     assert outcome.code == 0
-    assert json.loads(outcome.out)["additionalProperties"] is False
+    schema = json.loads(outcome.out)
+    assert schema.get("additionalProperties") is False or name == "job"
+    kinds = [schema["$defs"][one["$ref"].split("/")[-1]] for one in schema.get("oneOf", [])]
+    assert len(kinds) == (3 if name == "job" else 0), "a job is one of three kinds"
+    assert all(kind["additionalProperties"] is False for kind in kinds)
 
 
 def test_unknown_schema(almoner: Shell) -> None:

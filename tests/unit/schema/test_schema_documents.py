@@ -279,8 +279,9 @@ class TestFiles:
 @pytest.mark.parametrize("name", sorted(DOCUMENTS))
 def test_every_document_has_a_closed_schema_with_a_version(name: str) -> None:
     schema = json.loads(json.dumps(DOCUMENTS[name].model_json_schema()))
-    assert "schema_version" in schema["required"]
-    objects = [schema, *(part for part in schema.get("$defs", {}).values() if part["type"] == "object")]
+    roots = [schema["$defs"][one["$ref"].split("/")[-1]] for one in schema.get("oneOf", [])] or [schema]
+    assert all("schema_version" in root["required"] for root in roots)
+    objects = [*roots, *(part for part in schema.get("$defs", {}).values() if part["type"] == "object")]
     assert all(part["additionalProperties"] is False for part in objects)
 
 
