@@ -17,13 +17,13 @@ from almoner.schema.declarations import Declarations
 from almoner.schema.policy import (
     Allow,
     ConsortiumPolicy,
-    StatisticsGrant,
     Limits,
     ManualApproval,
     Pause,
     Quotas,
     Require,
     SitePolicy,
+    StatisticsGrant,
 )
 
 NAMES = st.from_regex(r"\A[a-z][a-z0-9_-]{0,8}\Z")
