@@ -14,7 +14,7 @@ import numpy as np
 
 from almoner.protection.parties import Parties
 from almoner.release.mechanisms import noised
-from almoner.release.share import noised_share
+from almoner.release.share import in_units, noised_share
 from almoner.schema.statistics import StatisticsSpec
 
 CELLS = 50
@@ -80,7 +80,7 @@ def compare(num_sites: int, num_colluding_sites: int, runs: int) -> Comparison:
     for _ in range(runs):
         errors["local"].append(sum(noised(local, exact) for _ in range(num_sites)) - num_sites * exact)
         total = sum(noised_share(shared, exact, num_sites) for _ in range(num_sites))
-        errors["distributed"].append(total - num_sites * exact)
+        errors["distributed"].append(in_units(shared, total, num_sites) - num_sites * exact)
     rms = {name: float(np.sqrt(np.mean(np.square(found)))) for name, found in errors.items()}
     threshold = Parties(num_sites, num_colluding_sites).threshold
     theory = math.sqrt(threshold - num_colluding_sites)

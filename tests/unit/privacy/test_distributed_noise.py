@@ -60,11 +60,14 @@ def test_any_threshold_of_sites_has_the_noise_that_is_claimed(sites: int, collud
     assert all(f"{colluding} may not" in event.assumption for event in plan.all_events)
 
 
-def test_little_noise_is_raised_to_the_least_and_charged_as_that() -> None:
-    (noise,) = shared_noise(spec(epsilon=50.0), 4)
-    assert noise.site_sigma == MIN_SITE_SIGMA
-    assert noise.rho == pytest.approx(1 / (2 * 2 * MIN_SITE_SIGMA**2), rel=1e-9)
-    assert noise.rho < largest_rho(50.0, 1e-5)
+@pytest.mark.parametrize("epsilon", [0.5, 5.0, 50.0])
+def test_little_noise_is_added_in_finer_steps(epsilon: float) -> None:
+    (noise,) = shared_noise(spec(epsilon=epsilon), 50)
+    rho = largest_rho(epsilon, 1e-5)
+    assert noise.step_sigma >= MIN_SITE_SIGMA
+    assert noise.steps == 1 or noise.site_sigma * (noise.steps - 1) < MIN_SITE_SIGMA, "and in no finer ones"
+    assert noise.rho == pytest.approx(rho, rel=1e-6)
+    assert noise.rho <= rho * (1 + 1e-9)
 
 
 def test_too_few_sites_for_those_that_may_collude() -> None:
