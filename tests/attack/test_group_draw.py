@@ -48,7 +48,7 @@ def steering(drawing: Drawing) -> None:
                 drawing.listed = unpack(SITES, question.body, COMMITMENT_BYTES)
             return question
         said = unpack(SITES, question.body, DISCLOSURE_BYTES)
-        while not together(assign(TERMS, drawing.listed, said | drawing.lie), VICTIM, LIAR, "site-8"):
+        while not (drawing.lie and together(assign(TERMS, drawing.listed, said | drawing.lie), VICTIM, LIAR, "site-8")):
             listed = list_digest(TERMS, drawing.listed)
             drawing.lie = {LIAR: disclose(TERMS, LIAR, next(SECRETS), listed, key_pem(LIAR))}
         return altered(question, body=pack(SITES, said | drawing.lie, DISCLOSURE_BYTES))

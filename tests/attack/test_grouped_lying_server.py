@@ -70,7 +70,7 @@ def test_the_total_of_another_group_is_not_taken_for_the_own_one(started: Simula
         patch.setattr(
             group_site.SecaggSite,
             "open",
-            lambda self, number, sites, total: read_total(self._terms, len(sites), total),
+            lambda self, number, sites, total, beside: read_total(self._terms, len(sites), total),
         )
         assert set(told_totals(job, swapped)) == set(names_of(9))
     job = snapshot(started)

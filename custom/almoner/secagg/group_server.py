@@ -19,6 +19,7 @@ from almoner.secagg.group_means import GroupSum, robust_total
 from almoner.secagg.grouping import GroupedTerms, Grouping, Names
 from almoner.secagg.server import SecaggServer
 from almoner.secagg.total import read_total
+from almoner.secagg.view import told
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -76,6 +77,8 @@ class GroupedServer(ServerProtection):
         whose = tuple("+".join(found.sites) for found in sums.values())
         logger.info("round %d: %s", number, describe_rows(whose, report["rows"]))
         body = b"".join(total.body for total in totals.values())
+        for server in self._servers.values():
+            server.beside = told(number, contributors, body)
         return RoundTotal(contributors, body, root.hex(), named, report)
 
     def _in_step(

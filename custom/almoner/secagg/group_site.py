@@ -15,8 +15,9 @@ server that adds and shows what it was sent, the step is within the bound of the
 *Price*: the server, and every site, see each group's sum. One bad site spoils its group, one missing site may end it.
 A total's tag proves the sum of the *own* group alone: the other groups' sums, and who contributed to them, are the
 server's word. A server that lies about them steers the step within the clip and the rule, where it controls fewer
-groups than the rule bears, and at will with more; robustness asks one to believe it that far, privacy does not. A
-server that tells sites different sums of a group gives them different models, which the vote on the final model shows.
+groups than the rule bears, and at will with more; robustness asks one to believe it that far. Privacy is bounded as
+above, but a model of the server's choice may draw more out of updates. It is one model for all honest sites of a sum:
+sites that were told different totals, of any group, are in no sum together (`view.py`).
 """
 
 import threading
@@ -32,6 +33,7 @@ from almoner.secagg.group_means import GroupSum, robust_total
 from almoner.secagg.grouping import GroupedTerms, Grouping, Names
 from almoner.secagg.site import OutsideTheRing, SecaggSite
 from almoner.secagg.total import read_total
+from almoner.secagg.view import told
 
 _DRAW_TASKS: tuple[DrawTask, ...] = get_args(DrawTask)
 
@@ -94,12 +96,13 @@ class GroupedSite(SiteProtection):
         """
         with self._step():
             grouping, inner, place = self._held()
-            sums = {}
+            sums, whole = {}, told(number, contributors, total)
             for other, (sites, part) in grouping.split_total(contributors, total).items():
                 terms = grouping.terms_of(other)
                 if len(sites) < terms.threshold:
                     raise ProtocolError(f"round {number}: {len(sites)} contributors of a group, fewer than it needs")
-                values = inner.open(number, sites, part) if other == place else read_total(terms, len(sites), part)
+                own = other == place
+                values = inner.open(number, sites, part, whole) if own else read_total(terms, len(sites), part)
                 sums[other] = GroupSum(sites, values)
             if place not in sums:
                 raise ProtocolError(f"round {number}: a total without the group of {self._site}")

@@ -5,7 +5,8 @@ for each site a sealed box (80) with its shares of b and of the mask key ‖ Ed2
 are no members are zero, so is the box for oneself. The signature is over all of it with T, the members and the round.
 
 The announcement of a round is the offers of the ring R, one after the other; its digest H(R) covers the round, the
-names and every byte, and enters every later message and mask of the round.
+names, every byte, and the totals that were told before (`view.py`), and enters every later message and mask of the
+round.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from almoner.protection.boxes import BOX_OVERHEAD, Address, BoxKey
 from almoner.protection.set_up import DIGEST_BYTES, ED25519_BYTES, KEY_BYTES, check_exchange_key, check_subset, names
 from almoner.secagg.session import OFFER_LABEL, Session
 from almoner.secagg.shamir import SECRET_BYTES, is_element
+from almoner.secagg.view import FIRST_VIEW
 
 BOX_BYTES = 2 * SECRET_BYTES + BOX_OVERHEAD
 EMPTY_BOX = bytes(BOX_BYTES)
@@ -141,10 +143,14 @@ class Ring:
     digest: bytes
 
 
-def make_ring(session: Session, number: int, offers: dict[str, Offer]) -> Ring:
-    """Return the ring of some checked offers, in roster order."""
+def make_ring(session: Session, number: int, offers: dict[str, Offer], view: bytes = FIRST_VIEW) -> Ring:
+    """Return the ring of some checked offers, in roster order.
+
+    Args:
+        view: what the ring's maker was told of the rounds before; see `view.py`.
+    """
     sites = tuple(offers)
-    digest = session.stated(_RING_LABEL, number, "", names(sites), announce(offers))
+    digest = session.stated(_RING_LABEL, number, "", names(sites), announce(offers), view)
     return Ring(number, sites, offers, digest)
 
 
@@ -153,8 +159,13 @@ def announce(offers: dict[str, Offer]) -> bytes:
     return b"".join(offer.encode() for offer in offers.values())
 
 
-def read_ring(session: Session, number: int, sites: tuple[str, ...], announcement: bytes) -> Ring:
+def read_ring(
+    session: Session, number: int, sites: tuple[str, ...], announcement: bytes, view: bytes = FIRST_VIEW
+) -> Ring:
     """Return the ring that a server announces.
+
+    Args:
+        view: as in `make_ring`.
 
     Raises:
         ProtocolError: the ring is no large enough subset of the members, or not all offers are signed by them for
@@ -165,7 +176,7 @@ def read_ring(session: Session, number: int, sites: tuple[str, ...], announcemen
     if len(announcement) != size * len(sites):
         raise ProtocolError(f"round {number}: the announcement has {len(announcement)} bytes for {len(sites)} sites")
     parts = zip(sites, _cut(announcement, size), strict=True)
-    return make_ring(session, number, {site: read_offer(data, session, number, site) for site, data in parts})
+    return make_ring(session, number, {site: read_offer(data, session, number, site) for site, data in parts}, view)
 
 
 def _cut(data: bytes, size: int) -> tuple[bytes, ...]:

@@ -38,6 +38,7 @@ from almoner.secagg.reveal import Judgement, judge, read_reveal, reveal_bytes
 from almoner.secagg.session import Session, contribution_bytes
 from almoner.secagg.total import make_total
 from almoner.secagg.unmasking import masks_left
+from almoner.secagg.view import FIRST_VIEW, absorb, told
 
 logger = logging.getLogger(__name__)
 Names = tuple[str, ...]
@@ -50,6 +51,9 @@ class SecaggServer(ServerProtection):
     Args:
         terms: of the job.
         roster: whose certificates sign the set-up.
+
+    Attributes:
+        beside: digest of what the sites are told beside the last total, as in `SecaggSite.open`.
     """
 
     def __init__(self, terms: JobTerms, roster: Roster) -> None:
@@ -57,6 +61,13 @@ class SecaggServer(ServerProtection):
         self._session: Session | None = None
         self._offers: dict[str, Offer] = {}
         self._blamed: dict[str, str] = {}
+        self._view, self._told = FIRST_VIEW, b""
+        self.beside = b""
+
+    @property
+    def view(self) -> bytes:
+        """The view of the sites that were told every total, the last one with what stands beside it."""
+        return absorb(self._view, absorb(self._told, self.beside)) if self._told else self._view
 
     def set_up(self, sites: Names) -> Conversation[Names]:
         """Have the sites agree on keys and offer the first round; end with the sites that can go on.
@@ -79,8 +90,10 @@ class SecaggServer(ServerProtection):
             FederationError: too few answered as they should, or shares give no secret; the round is dead.
         """
         session, self._blamed = self._held(), {}
+        self._view, self._told = self.view, b""
         asked = tuple(site for site in session.members if site in sites)
-        ring = make_ring(session, number, {site: self._offers[site] for site in asked if site in self._offers})
+        offers = {site: self._offers[site] for site in asked if site in self._offers}
+        ring = make_ring(session, number, offers, self._view)
         self._enough(number, "train", ring.sites, "offered keys")
         contributions = yield from self._collect(ring, asked)
         roll = make_roll(session, ring, {site: found.entry for site, found in contributions.items()})
@@ -90,6 +103,7 @@ class SecaggServer(ServerProtection):
             logger.warning("round %d: %s or %s is to blame: a box does not open", number, dealer, site)
         masks = masks_left(session, ring, roll, judgement)
         total = make_total(session, roll, tuple(contributions.values()), masks)
+        self._told = told(number, roll.sites, total)
         return RoundTotal(roll.sites, total, roll.root.hex(), tuple(sorted(self._blamed, key=self._terms.index)))
 
     def _collect(self, ring: Ring, asked: Names) -> Conversation[dict[str, Contribution]]:

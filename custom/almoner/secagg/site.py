@@ -27,7 +27,8 @@ Who learns what:
   It learns the masks of sites that dropped out between ring and roll, which hides their values no less: b stays.
 - *A site* learns the sum and U, as it must to take the step; and shares, of which fewer than t say nothing.
 - *The server with c sites* learns the same sum, and from it by subtraction the sum of the honest sites in U, at least
-  two of them. It knows K_tag then, so a sum may be forged towards the honest sites: privacy holds, integrity does not.
+  two of them. It knows K_tag then, so a sum may be forged towards the honest sites: integrity is lost. But sites that
+  were told different totals are in no sum together: the honest ones of a sum hold one model, if not the right one.
 - *c sites without the server* learn no more than each of them.
 - With more than c colluding sites none of this holds. A contributor can make a round fail, or spoil its sum; a false
   share is named, a false vector is found but not named.
@@ -56,6 +57,7 @@ from almoner.secagg.session import Session, contribution_bytes, total_bytes
 from almoner.secagg.site_states import Acknowledged, Begun, Contributed, Ended, Opened, Ready, Revealed, SetUp, State
 from almoner.secagg.tag import RoundTag
 from almoner.secagg.total import open_total
+from almoner.secagg.view import FIRST_VIEW, absorb, told
 
 Names = tuple[str, ...]
 
@@ -92,6 +94,7 @@ class SecaggSite(SiteProtection):
         self._answers: dict[bytes, bytes] = {}
         self._sent: Sent | None = None
         self._opened: Opened | None = None
+        self._view = FIRST_VIEW
 
     def answer(self, task: Task, number: int, contributors: Names, body: bytes) -> bytes:
         """Answer a question of the set-up, or acknowledge or reveal.
@@ -139,14 +142,17 @@ class SecaggSite(SiteProtection):
                 raise ProtocolError(f"round {number}: other values than those that {self._site} sent last")
             return self._sent.message
 
-    def open(self, number: int, contributors: Names, total: bytes) -> IntVector:
+    def open(self, number: int, contributors: Names, total: bytes, beside: bytes = b"") -> IntVector:
         """Return the verified sum of a round, int64[d].
+
+        Args:
+            beside: digest of what else this site is told with it, which enters its view too.
 
         Raises:
             ProtocolError: the total is damaged, or not the sum over the roll that this site acknowledged.
         """
         with self._step():
-            asked, opened = _digest("open", number, contributors, total), self._opened
+            asked, opened = absorb(told(number, contributors, total), beside), self._opened
             if opened is not None and asked == opened.asked:
                 return open_total(self._held()[1], opened.roll, self._tag(number), total)
             state = self._state
@@ -155,7 +161,7 @@ class SecaggSite(SiteProtection):
             if contributors != state.roll.sites:
                 raise ProtocolError(f"round {number}: these are not the contributors that {self._site} acknowledged")
             sums = open_total(self._held()[1], state.roll, self._tag(number), total)
-            self._opened = Opened(asked, state.roll)
+            self._opened, self._view = Opened(asked, state.roll), absorb(self._view, asked)
             self._state = Ready(number + 1, state.dealt if isinstance(state, Revealed) else None)
             return sums
 
@@ -236,7 +242,7 @@ class SecaggSite(SiteProtection):
         if not isinstance(state, Ready) or number != state.number:
             raise self._refusal("begin", number)
         (agreed, session), dealt = self._held(), state.dealt
-        ring = read_ring(session, number, sites, announcement)
+        ring = read_ring(session, number, sites, announcement, self._view)
         if self._site in sites and (dealt is None or ring.offers[self._site] != dealt.offer):
             raise ProtocolError(f"round {number}: this is not what {self._site} offered")
         holdings = take_shares(agreed, session, ring, dealt)

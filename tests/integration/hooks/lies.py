@@ -26,7 +26,8 @@ def rings(server, number):
     session = server._held()
 
     def without(site=None):
-        return make_ring(session, number, {name: offer for name, offer in server._offers.items() if name != site})
+        offers = {name: offer for name, offer in server._offers.items() if name != site}
+        return make_ring(session, number, offers, server.view)
 
     return without
 

@@ -1,5 +1,7 @@
 """Secret sharing in groups between honest parties: the step, absent sites, failed groups, and what outlives a job."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -207,9 +209,9 @@ class TestTheStep:
     @given(st.lists(st.integers(-(2**23), 2**23), min_size=1, max_size=200))
     def test_the_norm_is_that_of_exact_arithmetic(self, values: list[int]) -> None:
         found = exact_norm(np.array(values, dtype=np.int64))
-        assert found == float(sum(value * value for value in values)) ** 0.5
+        assert found == math.sqrt(sum(value * value for value in values))
 
     def test_a_norm_does_not_overflow(self) -> None:
-        assert exact_norm(np.full(200_000, 2**23, dtype=np.int64)) == 2**23 * 200_000**0.5
+        assert exact_norm(np.full(200_000, 2**23, dtype=np.int64)) == 2**23 * math.sqrt(200_000)
         with pytest.raises(ProtocolError, match="larger than any sum"):
             exact_norm(np.array([2**23 + 1]))
