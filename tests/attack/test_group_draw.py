@@ -56,6 +56,7 @@ def steering(drawing: Drawing) -> None:
     drawing.shown = shown
 
 
+@pytest.mark.threat("T-42")
 def test_a_member_that_discloses_last_cannot_choose_its_secret(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(draw_site, "verify_disclosure", lambda *arguments: None)
@@ -96,6 +97,7 @@ def splitting(drawing: Drawing) -> None:
     drawing.shown = shown
 
 
+@pytest.mark.threat("T-42")
 def test_two_lists_of_commitments_give_no_groups(monkeypatch):
     """Without L in what is disclosed, the two halves come to different groups."""
 
@@ -125,6 +127,7 @@ def test_two_lists_of_commitments_give_no_groups(monkeypatch):
     assert "over this list of commitments, is not signed" in str(drawing.errors[VICTIM])
 
 
+@pytest.mark.threat("T-42")
 def test_a_site_discloses_for_one_list_ever():
     """A later job brings another list, with another commitment of the liar."""
     stores = Stores()
@@ -169,6 +172,7 @@ def withholding(stores: Stores, wanted: Callable[[Groups], bool], jobs: int) -> 
     return None
 
 
+@pytest.mark.threat("T-42")
 def test_who_withholds_gets_the_same_draw_again():
     stores = committed()
     drawn = Drawing.among(TERMS, stores.copy()).result()
@@ -209,6 +213,7 @@ def parts_of(job, total):
     ]
 
 
+@pytest.mark.threat("T-43")
 def test_groups_that_changed_from_job_to_job_would_show_single_updates():
     rows, sums = sums_seen(Forgetful(), 8)
     found, *_ = np.linalg.lstsq(rows, sums, rcond=None)
@@ -218,6 +223,7 @@ def test_groups_that_changed_from_job_to_job_would_show_single_updates():
     assert np.linalg.matrix_rank(rows) == 3
 
 
+@pytest.mark.threat("T-43")
 def test_another_number_of_groups_is_refused_once_a_site_has_committed():
     """12 sites in 3 groups and in 4: the server would learn sums over what two groups have in common."""
     sites = names_of(12)
@@ -236,6 +242,7 @@ def test_another_number_of_groups_is_refused_once_a_site_has_committed():
     assert "not 9 in 1" in str(drawing.errors[VICTIM])
 
 
+@pytest.mark.threat("T-42")
 def test_a_draw_of_another_study_or_epoch_counts_for_nothing():
     stores, other = Stores(), Stores()
     Drawing.among(TERMS, stores).result()

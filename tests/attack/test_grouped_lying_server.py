@@ -35,6 +35,7 @@ class SwappingServer(GroupedServer):
         return super()._in_step(sites, start)
 
 
+@pytest.mark.threat("T-42")
 def test_groups_that_the_server_chose_agree_on_no_keys():
     job = grouped(9, 3)
     job.server.__class__ = SwappingServer
@@ -63,6 +64,7 @@ def swapped(place: int, parts: dict[int, bytes]) -> dict[int, bytes]:
     return parts | {0: parts[1], 1: parts[0]}
 
 
+@pytest.mark.threat("T-37")
 def test_the_total_of_another_group_is_not_taken_for_the_own_one(started: Simulation, monkeypatch):
     """The frames of two groups of three are alike; only tag and root tell."""
     job = snapshot(started)

@@ -16,6 +16,7 @@ BENCHMARKS = {
     "flare": "tests.benchmarks.flare_overhead",
     "gate": "tests.benchmarks.gate_overhead",
     "heart": "tests.benchmarks.heart_accuracy",
+    "bank": "tests.benchmarks.bank_accuracy",
     "ledger": "tests.benchmarks.ledger_speed",
     "accounting": "tests.benchmarks.accounting_speed",
     "he": "tests.benchmarks.he_speed",

@@ -49,7 +49,7 @@ def approve_requests_command(
     """Check the requests in FOLDER/requests, have their certificates issued, and write the packages.
 
     Put each NAME.request.zip into FOLDER/requests as it came. A request for another name, organisation or role than
-    the declared consortium has, or with anything added, is refused. Compare the fingerprint of each key with its
+    the consortium declares, or with anything added, is refused. Compare the fingerprint of each key with its
     owner, by telephone, then give --yes; without it nothing is issued, and the exit code is 2 if there is a request.
     Packages are written once every site has its certificate; run it again for requests that come later.
 

@@ -1,7 +1,8 @@
 """Where a site keeps how its studies' groups were drawn: `ledger/groups/<study>.json`, and an entry in its ledger.
 
 The file has mode 600 and lies outside FLARE's workspace; it is whole or not there. The ledger says that there was a
-draw, so that a file that is lost, or an older one that was put back, is found, and no site draws twice unasked.
+draw, and for which list the site disclosed, so that a file that is lost, or an older one that was put back, is found:
+no site draws twice unasked, or discloses for two lists.
 """
 
 import fcntl
@@ -80,7 +81,7 @@ class DrawFiles(DrawStore):
             made = step(held)
             if made != held:
                 write_atomically(self._path, canonical_json(made) + b"\n")
-            if held is None:
+            if held is None or made.listed != held.listed:
                 self._note(ledger, made)
             return made
 
@@ -118,15 +119,21 @@ class DrawFiles(DrawStore):
         """Return the record, or None if there was never one."""
         held = load_document(self._path, DrawRecord) if self._path.exists() else None
         noted = self._noted(ledger)
-        if held is not None and not noted:
-            self._note(ledger, held)  # the process ended between file and ledger: nothing had left then
-            return held
-        if noted and (held is None or noted[-1]["commitment"] != self._commitment(held)):
+        if held is None and not noted:
+            return None
+        last = noted[-1] if noted else {"commitment": "", "listed": ""}
+        if (
+            held is None
+            or last["commitment"] not in ("", self._commitment(held))
+            or last["listed"] not in ("", held.listed)
+        ):
             raise LedgerError(
                 f"{self._path}: lost, or not what the ledger names last → restore it, or have the data officer "
                 "approve a new draw (almoner site redraw)"
             )
-        if held is not None and len(noted) > 1:
+        if not last["commitment"] or last["listed"] != held.listed:
+            self._note(ledger, held)  # the process ended between file and ledger: nothing had left then
+        if len({entry["commitment"] for entry in noted}) > 1:
             self._verify(held.terms, held.approval)
         return held
 
@@ -166,7 +173,7 @@ class DrawFiles(DrawStore):
         """Write into the ledger that there is a draw; the secret is not in it."""
         members = [list(record.sites), list(record.certificates)]
         fields = {"study": self._study, "epoch": record.epoch, "groups": len(record.group_sizes), "members": members}
-        ledger.record("groups", {**fields, "commitment": self._commitment(record)})
+        ledger.record("groups", {**fields, "commitment": self._commitment(record), "listed": record.listed})
 
     def _commitment(self, record: DrawRecord) -> str:
         """Return the digest of the own commitment, which tells one record from another."""

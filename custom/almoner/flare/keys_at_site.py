@@ -154,7 +154,7 @@ def read_requests(folder: OperatorFolder) -> dict[str, tuple[Standing, Certifica
     forms = render_forms(folder.declarations.consortium)
     for path in sorted((folder.root / "requests").glob("*.zip")):
         if path.name.removesuffix(".request.zip") not in forms:
-            raise ProvisioningError(f"{path}: is no request of a site or user of consortium.yaml → remove it")
+            raise ProvisioningError(f"{path}: is no request of a site or user of the consortium → remove it")
     owners = {key_fingerprint(folder.root_certificate.public_key()): "the root"}
     found = {}
     for name, form in forms.items():
@@ -185,7 +185,7 @@ def _issued_key(path: Path, form: RequestForm) -> str | None:
         return None
     certificate = load_certificate(path.read_bytes(), str(path))
     if subject_of(certificate.subject) != (form.name, org_code(form.org), form.role):
-        raise ProvisioningError(f"{path}: is of another organisation or role than consortium.yaml has → use a new name")
+        raise ProvisioningError(f"{path}: is of another organisation or role than is declared → use a new name")
     return key_fingerprint(certificate.public_key())
 
 

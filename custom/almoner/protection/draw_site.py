@@ -74,6 +74,11 @@ class DrawRecord(Document):
         return DrawTerms(self.study, self.sites, self.certificates, self.group_sizes, self.epoch)
 
     @property
+    def listed(self) -> str:
+        """The digest of the commitments for which this site disclosed, hexadecimal; "" before it did."""
+        return list_digest(self.terms, from_hex(self.commitments)).hex() if self.disclosures else ""
+
+    @property
     def groups(self) -> Groups | None:
         """The groups; None before they stand."""
         if set(self.disclosures) != set(self.sites):
@@ -179,7 +184,7 @@ class SiteDraw:
         for site, said in shown.items():
             verify_commitment(terms, site, said, self._keys[site])
         if held.disclosures:
-            if list_digest(terms, shown) != list_digest(terms, from_hex(held.commitments)):
+            if list_digest(terms, shown).hex() != held.listed:
                 raise ProtocolError("draw: these are not the commitments for which this site disclosed its secret")
             return held
         if shown[self._site] != bytes.fromhex(held.commitments[self._site]):

@@ -123,7 +123,7 @@ def _check_texts(files: dict[str, bytes], form: RequestForm) -> None:
     found = {field: meta.get(field) for field in expected} if isinstance(meta, dict) else {}
     wrong = next((field for field, value in expected.items() if found.get(field) != value), None)
     if wrong is not None:
-        raise ProvisioningError(f"its {wrong} is not {expected[wrong]!r}, as consortium.yaml has it")
+        raise ProvisioningError(f"its {wrong} is not {expected[wrong]!r}, as the consortium declares it")
 
 
 def _check_csr(pem: bytes, form: RequestForm) -> rsa.RSAPublicKey:

@@ -6,8 +6,8 @@ import numpy.typing as npt
 from almoner.errors import ProtocolError
 from almoner.robust.cloud import Cloud, Matrix, Rows
 
-LARGEST = 2.0**60
-"""Entries beyond ± this are dropped: sums of them could overflow float32, and no honest update comes near."""
+LARGEST = 2.0**50
+"""Entries beyond ± this are dropped: sums of squares could overflow float32, and no honest update comes near."""
 _BLOCK = 2**15
 
 
@@ -26,7 +26,7 @@ def check_input(rows: Rows, sizes: Matrix) -> None:
 def admit(rows: Rows, sizes: Matrix, num_byzantine: int) -> Cloud:
     """Drop the rows that cannot be honest.
 
-    *Guarantee*: what is left is finite and within ±2^60.
+    *Guarantee*: what is left is finite and within ±2^50.
 
     Args:
         rows: float32[n, d].
@@ -39,10 +39,10 @@ def admit(rows: Rows, sizes: Matrix, num_byzantine: int) -> Cloud:
     Raises:
         ProtocolError: more than f rows are to be dropped.
     """
-    honest = np.array([is_sane(row) for row in rows])
+    honest = np.array([_is_short(row) or is_sane(row) for row in rows])
     if (dropped := int(len(rows) - honest.sum())) > num_byzantine:
         raise ProtocolError(
-            f"{dropped} of {len(rows)} rows are not finite or beyond 2^60, and num_byzantine_sites is "
+            f"{dropped} of {len(rows)} rows are not finite or beyond 2^50, and num_byzantine_sites is "
             f"{num_byzantine} → look at who sent them"
         )
     places = np.flatnonzero(honest)
@@ -56,7 +56,13 @@ def admit(rows: Rows, sizes: Matrix, num_byzantine: int) -> Cloud:
     )
 
 
+def _is_short(row: npt.NDArray[np.float32]) -> bool:
+    """Tell, by the fastest pass there is, whether a row is surely sane: most are."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(row @ row < LARGEST)
+
+
 def is_sane(row: npt.NDArray[np.float32]) -> bool:
-    """Tell whether all entries are finite and within ±2^60; NaN compares as False."""
+    """Tell whether all entries are finite and within ±2^50; NaN compares as False."""
     parts = (row[start : start + _BLOCK] for start in range(0, row.size, _BLOCK))
     return all(part.max() <= LARGEST and part.min() >= -LARGEST for part in parts)

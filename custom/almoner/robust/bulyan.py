@@ -1,13 +1,14 @@
 """Bulyan: rows chosen by Krum again and again, then in each coordinate the mean of the values nearest to the median."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from almoner.robust.cloud import Cloud, Matrix, Rows
 from almoner.robust.distances import squared_distances
-from almoner.robust.krum import krum_scores
-from almoner.robust.network import reduce_columns, sorting_network
+from almoner.robust.krum import distances_to_others, krum_scores
+from almoner.robust.network import full_network, reduce_columns
 from almoner.robust.rule import Combined, Rule
 
 
@@ -16,9 +17,9 @@ class Bulyan(Rule):
 
     *Guarantee*: each coordinate lies within the honest ones' range, widened by its own width on both sides.
 
-    Among rows with equal score the one with the least sum of all distances is chosen. With f ≤ 2 the last choices
-    have one neighbour to go by, so that two rows that are each other's nearest are always equal; Flower takes the one
-    that was sent first. The report's score is Krum's among all rows.
+    Of rows with equal scores, the one with the nearer neighbours is chosen. With f ≤ 2 the last choices have one
+    neighbour to go by, so that two rows which are each other's nearest are always equal; Flower takes the one that was
+    sent first. The report's score is Krum's among all rows.
 
     Reference: El Mhamdi et al., arXiv:1802.07927, Section 4.
     """
@@ -30,7 +31,7 @@ class Bulyan(Rule):
         distances = squared_distances(cloud)
         chosen = _choose(distances, num_byzantine)
         finish = partial(_mean_near_median, count=len(chosen) - 2 * num_byzantine)
-        vector = reduce_columns(cloud.taking(chosen), sorting_network(len(chosen)), finish)
+        vector = reduce_columns(cloud.taking(chosen), full_network(len(chosen)), finish)
         weights = np.zeros(cloud.num_rows)
         weights[chosen] = 1 / len(chosen)
         return Combined(vector, weights, krum_scores(distances, num_byzantine))
@@ -42,12 +43,12 @@ def _choose(distances: Matrix, num_byzantine: int) -> list[int]:
     chosen = []
     for _ in range(len(distances) - 2 * num_byzantine):
         among = distances[np.ix_(left, left)]
-        best = np.lexsort((among.sum(axis=1), krum_scores(among, num_byzantine)))[0]
-        chosen.append(left.pop(int(best)))
+        ranks = np.column_stack([krum_scores(among, num_byzantine), distances_to_others(among)])
+        chosen.append(left.pop(int(np.lexsort(ranks.T[::-1])[0])))
     return sorted(chosen)
 
 
-def _mean_near_median(rows: list[Rows], out: Rows, count: int) -> None:
+def _mean_near_median(rows: Sequence[Rows], out: Rows, count: int) -> None:
     """Write the mean of the `count` values nearest to the median: a window of the sorted column."""
     low, high = rows[(len(rows) - 1) // 2], rows[len(rows) // 2]
     median = (low + high) * np.float32(0.5)

@@ -58,12 +58,6 @@ class Cloud:
         taken = self.received[:, block] if self.places is None else self.received[self.places, block]
         return taken if self.mixing is None else self.mixing @ taken
 
-    def row(self, index: int) -> Rows:
-        """Return one row, float32[d], an array of its own."""
-        coefficients = np.zeros(self.num_rows)
-        coefficients[index] = 1.0
-        return self.combine(coefficients)
-
     def combine(self, coefficients: Matrix) -> Rows:
         """Return a weighted sum of the rows.
 
@@ -73,17 +67,16 @@ class Cloud:
         Returns:
             float32[d], an array of its own.
         """
-        weights = self.shares(coefficients).astype(np.float32)
+        weights: Rows = self.shares(coefficients).astype(np.float32)
         used = np.flatnonzero(weights)
-        result = np.zeros(self.dimension, dtype=np.float32)
-        scratch = np.empty(min(self.dimension, 2**15), dtype=np.float32)
-        places = used if self.places is None else self.places[used]
-        for block in self.blocks(scratch.size):
-            total, term = result[block], scratch[: block.stop - block.start]
-            for place, weight in zip(places, weights[used], strict=True):
-                np.multiply(self.received[place, block], weight, out=term)
-                total += term
-        return result
+        if len(used) == 1:  # one row: a product an entry, the same on every machine
+            place = used[0] if self.places is None else self.places[used[0]]
+            row: Rows = np.multiply(self.received[place], weights[used[0]])
+            return row
+        if self.places is None:
+            return np.asarray(weights @ self.received)
+        parts = [weights @ self.received[self.places, block] for block in self.blocks(self.width(4))]
+        return np.concatenate(parts)
 
     def shares(self, coefficients: Matrix) -> Matrix:
         """Return which weighted sum of the rows that take part a weighted sum of the rows is, float64[k]."""

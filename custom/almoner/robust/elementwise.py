@@ -1,11 +1,12 @@
 """Coordinate-wise median and trimmed mean. Both only compare, add and scale: the same bits on every machine."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from almoner.robust.cloud import Cloud, Rows
-from almoner.robust.network import reduce_columns, sorting_network
+from almoner.robust.network import reduce_columns, trimming_network
 from almoner.robust.rule import Combined, Rule
 
 
@@ -22,8 +23,8 @@ class Median(Rule):
 
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
         """Sort each column as far as its middle."""
-        middle = frozenset({(cloud.num_rows - 1) // 2, cloud.num_rows // 2})
-        vector = reduce_columns(cloud, sorting_network(cloud.num_rows, middle), _middle)
+        network = trimming_network(cloud.num_rows, (cloud.num_rows - 1) // 2)
+        vector = reduce_columns(cloud, network, _mean_of_two)
         return Combined(vector, np.full(cloud.num_rows, 1 / cloud.num_rows))
 
 
@@ -31,7 +32,7 @@ class TrimmedMean(Rule):
     """Take the mean of each coordinate without its f least and f greatest values.
 
     *Guarantee*: each coordinate lies between the least and the greatest honest one, up to rounding. The same bit for
-    bit on every machine and in any order of the rows.
+    bit on every machine; in another order of the rows the same up to rounding.
 
     Reference: Yin et al., arXiv:1803.01498, Definition 2.
     """
@@ -39,20 +40,19 @@ class TrimmedMean(Rule):
     kind = "trimmed_mean"
 
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
-        """Sort each column, and average its middle."""
-        trimmed = partial(mean_of_middle, cut=num_byzantine)
-        vector = reduce_columns(cloud, sorting_network(cloud.num_rows), trimmed)
+        """Part the middle of each column from its ends, and average it."""
+        network = trimming_network(cloud.num_rows, num_byzantine)
+        vector = reduce_columns(cloud, network, partial(_mean_of_middle, cut=num_byzantine))
         return Combined(vector, np.full(cloud.num_rows, 1 / cloud.num_rows))
 
 
-def _middle(rows: list[Rows], out: Rows) -> None:
+def _mean_of_two(rows: Sequence[Rows], out: Rows) -> None:
     """Write the median of sorted rows."""
-    low, high = rows[(len(rows) - 1) // 2], rows[len(rows) // 2]
-    np.add(low, high, out=out)
+    np.add(rows[(len(rows) - 1) // 2], rows[len(rows) // 2], out=out)
     out *= np.float32(0.5)
 
 
-def mean_of_middle(rows: list[Rows], out: Rows, cut: int) -> None:
+def _mean_of_middle(rows: Sequence[Rows], out: Rows, cut: int) -> None:
     """Write the mean of sorted rows without so many at either end."""
     kept = rows[cut : len(rows) - cut]
     out[...] = kept[0]

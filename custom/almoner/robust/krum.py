@@ -16,9 +16,12 @@ def krum_scores(distances: Matrix, num_byzantine: int) -> Matrix:
         distances: float64[n, n], squared, the diagonal zero.
         num_byzantine: f.
     """
-    num_rows = len(distances)
-    others = np.sort(distances + np.diag(np.full(num_rows, np.inf)), axis=1)
-    return np.asarray(others[:, : max(1, num_rows - num_byzantine - 2)].sum(axis=1))
+    return np.asarray(distances_to_others(distances)[:, : max(1, len(distances) - num_byzantine - 2)].sum(axis=1))
+
+
+def distances_to_others(distances: Matrix) -> Matrix:
+    """Return each row's squared distances to the others, the least first, and infinity."""
+    return np.sort(distances + np.diag(np.full(len(distances), np.inf)), axis=1)
 
 
 class Krum(Rule):
@@ -37,9 +40,9 @@ class Krum(Rule):
 
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
         """Take one row."""
-        distances = squared_distances(cloud)
+        distances = squared_distances(cloud, np.float64)
         scores = krum_scores(distances, num_byzantine)
-        margin = relative_error(cloud) * scores
+        margin = relative_error(cloud, np.float64) * scores
         nearest = np.flatnonzero(scores - margin <= (scores + margin).min())
         distinct = [int(i) for i in nearest if not np.any(distances[i, nearest[nearest < i]] == 0)]
         chosen = distinct[0] if len(distinct) == 1 else _first_exactly(cloud, distinct, num_byzantine)

@@ -101,7 +101,7 @@ class Rule(ABC):
         self, num_rows: int, places: npt.NDArray[np.intp] | None, cloud: Cloud, combined: Combined
     ) -> tuple[RowReport, ...]:
         """Say of each row that was received what became of it."""
-        reports = [RowReport(kept=False, weight=0.0, score=None, reason="not finite")] * num_rows
+        reports = [RowReport(kept=False, weight=0.0, score=None, reason="not finite or too large")] * num_rows
         shares = cloud.shares(combined.weights)
         for index, place in enumerate(range(num_rows) if places is None else places):
             owner = cloud.owners[index]

@@ -35,7 +35,7 @@ class StudyEntry(Model):
 
 
 class Consortium(Document):
-    """`provisioning/consortium.yaml`. A site's organisation has the site's name."""
+    """`provisioning/consortium.yaml`, or another `<name>.yaml` there. A site's organisation has the site's name."""
 
     name: Name
     server: ServerEntry
@@ -102,7 +102,7 @@ class RosterEntry(Model):
 
 
 class Roster(Document):
-    """The signed list of sites in every kit, in the order of `provisioning/consortium.yaml`.
+    """The signed list of sites in every kit, in the order of the consortium's declaration.
 
     Args:
         keys: who made the sites' keys. `central`: the operator, who can act as every site; the claim is

@@ -237,7 +237,7 @@ def _check_psi(allow: Allow, require: Require) -> None:
 
 
 class ConsortiumPolicy(Document):
-    """`policies/consortium.yaml`: the floor below which no site's policy may fall."""
+    """`policies/consortium.yaml`, or one in `policies/<name>/`: the floor below which no site's policy may fall."""
 
     consortium: Name
     accounts: AccountFloor
@@ -254,7 +254,7 @@ class ConsortiumPolicy(Document):
 
 
 class SitePolicy(Document):
-    """`policies/<site>.yaml`: what one site allows."""
+    """`policies/<site>.yaml`, or one in `policies/<name>/`: what one site allows."""
 
     site: Name
     extends: Literal["consortium"]

@@ -12,7 +12,7 @@ Days = Annotated[float, Field(ge=0, le=100_000)]
 
 
 class CaseSubmitter(Model):
-    """A signer who is not in `provisioning/consortium.yaml`."""
+    """A signer who is no user of the consortium."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     org: Name
@@ -99,7 +99,7 @@ class PolicyTests(Document):
     """`policies/tests/<name>.yaml`.
 
     Args:
-        policy: the policy's file, below `policies/`.
+        policy: the policy's file, below `policies/`. One in `NAME/` is of the consortium `provisioning/NAME.yaml`.
     """
 
     policy: PolicyPath

@@ -57,7 +57,7 @@ class DatasetConfig(Model):
 
 
 class SiteConfig(Document):
-    """`site_configs/<site>.yaml`."""
+    """`site_configs/<site>.yaml`, or `site_configs/<name>/<site>.yaml`."""
 
     site: Name
     datasets: Annotated[dict[Name, DatasetConfig], Field(min_length=1)]

@@ -20,7 +20,7 @@ ALMONER_TEST_NO_DEADLINE=1: decisions about jobs leave as soon as they are made.
 
 ALMONER_TEST_ROUNDS=<folder>: see rounds.py. ALMONER_TEST_LIES=1: see lies.py. ALMONER_TEST_WIDE=1: see wide.py.
 
-ALMONER_TEST_POISON=<site>:<attack>: see poison.py.
+ALMONER_TEST_POISON=<site>[,<site>]:<attack>: see poison.py.
 
 Python imports this module at start. It lets the variables pass the site's environment allow-list, so that
 job processes are changed too.
@@ -147,12 +147,12 @@ if faults.SITE:
     WRAPPERS |= faults.WRAPPERS
 if rounds.FOLDER:
     WRAPPERS |= rounds.WRAPPERS
-if poison.SETTING:
-    WRAPPERS |= poison.WRAPPERS
 if lies.ON:
     WRAPPERS |= lies.WRAPPERS
 if unchecked.ON:
     WRAPPERS |= unchecked.WRAPPERS
+if poison.SITES:
+    WRAPPERS |= poison.WRAPPERS
 if wide.ON:
     WRAPPERS |= wide.WRAPPERS
 UNGATED = os.environ.get("ALMONER_TEST_UNGATED", "")

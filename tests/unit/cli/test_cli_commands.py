@@ -100,8 +100,48 @@ class TestPolicy:
         assert is_one_line_error(outcome)
         assert "provisioning/consortium.yaml: cannot be read: No such file or directory" in outcome.err
 
+    def test_all_declared_consortia_are_checked_or_one(self, copy: Path, almoner: Shell) -> None:
+        path = copy / "policies" / "banks" / "bank-04.yaml"
+        path.write_text(path.read_text().replace("max_rounds: 50", "max_rounds: 51"))
+        for arguments in ((), ("--declared", "banks")):
+            outcome = almoner("policy", "check", "--root", copy, *arguments)
+            assert is_one_line_error(outcome)
+            assert f"{path}: limits.max_rounds: 51 is looser" in outcome.err
+        outcome = almoner("policy", "check", "--root", copy, "--declared", "consortium")
+        assert outcome.code == 0
+        assert "hungary: tightens" in outcome.out
+        assert "bank-" not in outcome.out
+
+    def test_an_undeclared_consortium(self, copy: Path, almoner: Shell) -> None:
+        for arguments in (("policy", "check"), ("provision", "--out", copy / "out")):
+            outcome = almoner(*arguments, "--root", copy, "--declared", "bank")
+            assert is_one_line_error(outcome)
+            assert "declares no consortium 'bank' → one of consortium, banks" in outcome.err
+
 
 class TestJob:
+    @pytest.mark.parametrize("name", ["bank_credit", "bank_credit_plain", "bank_credit_secure"])
+    def test_a_job_of_another_consortium(self, root: Path, almoner: Shell, name: str) -> None:
+        outcome = almoner("job", "plan", root / "jobs" / f"{name}.yaml", "--root", root, "--json")
+        assert outcome.code == 0, outcome.err
+        decisions = json.loads(outcome.out)
+        assert [(decision["site"], decision["verdict"]) for decision in decisions] == [
+            (f"bank-{number:02}", "admitted") for number in range(1, 11)
+        ]
+
+    def test_the_policy_behind_a_rule_is_the_consortiums(self, root: Path, almoner: Shell) -> None:
+        job = root / "jobs" / "bank_credit.yaml"
+        outcome = almoner("policy", "explain", job, "--site", "bank-02", "--root", root)
+        assert outcome.code == 0
+        assert f"({root / 'policies' / 'banks' / 'bank-02.yaml'}:" in outcome.out
+
+    def test_a_study_of_nobody(self, copy: Path, almoner: Shell) -> None:
+        path = copy / "jobs" / "bank_credit.yaml"
+        path.write_text(path.read_text().replace("study: credit", "study: debts"))
+        outcome = almoner("job", "plan", path, "--root", copy)
+        assert is_one_line_error(outcome)
+        assert "no consortium has study 'debts' → one of cardiology, credit" in outcome.err
+
     def test_plan(self, root: Path, almoner: Shell) -> None:
         outcome = almoner("job", "plan", root / JOB, "--root", root)
         assert outcome.code == 0

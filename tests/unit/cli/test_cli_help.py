@@ -22,6 +22,7 @@ WITH_JSON = {
     ("policy", "explain"),
     ("policy", "test"),
     ("policy", "workloads"),
+    ("redteam", "poison"),
     ("site", "approve-roster"),
     ("site", "groups"),
     ("site", "join"),
@@ -63,7 +64,7 @@ def test_json_where_there_is_a_table() -> None:
     } == WITH_JSON
 
 
-@pytest.mark.parametrize("group", [(), ("job",), ("ledger",), ("policy",), ("site",)])
+@pytest.mark.parametrize("group", [(), ("job",), ("ledger",), ("policy",), ("redteam",), ("site",)])
 def test_groups_alone_show_their_commands(group: tuple[str, ...], almoner: Shell) -> None:
     outcome = almoner(*group)
     text = outcome.out + outcome.err

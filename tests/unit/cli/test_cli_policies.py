@@ -165,7 +165,7 @@ class TestPolicyTests:
         ("case", "problem"),
         [
             ("{name: a}", "one.yaml:4: cases.0: say either 'admitted: true' or 'refused_by: [...]'"),
-            ("{name: a, job: other, admitted: true}", "case 'a': job other is not in jobs/ → one of bank_credit, "),
+            ("{name: a, job: other, admitted: true}", "case 'a': job other is not in jobs/ → one of bank_credit,"),
             ("{name: a, change: {rounds: -1}, admitted: true}", "case 'a': change.rounds: "),
             ("{name: a, submitter: b@c.de, admitted: true}", "case 'a': submitter b@c.de is not in provisioning/"),
         ],

@@ -76,6 +76,7 @@ def test_what_is_said_lies_on_the_disk_and_in_the_ledger(context: JobContext, pk
     assert held.secret not in json.dumps(noted(context))
     assert stored_groups(context.site) == {STUDY: 2}
     assert len(carry_out(sides)) == 1
+    assert noted(context)[-1]["listed"] == read_records(context.site)[STUDY].listed
     assert read_records(context.site)[STUDY].groups == sides[SITE].groups
     with context.site.ledger() as ledger:
         ledger.verify()
@@ -91,7 +92,7 @@ def test_another_job_gets_the_same_answers(context: JobContext, pki: Pki, path: 
     assert len(carry_out(again)) == 1
     assert again[SITE].groups == first[SITE].groups
     assert path.read_bytes() == before
-    assert len(noted(context)) == 1
+    assert [bool(entry["listed"]) for entry in noted(context)] == [False, True]
 
 
 def test_another_number_of_groups_is_refused_from_the_commitment_on(context: JobContext, pki: Pki) -> None:
@@ -130,6 +131,25 @@ def test_a_crash_between_file_and_ledger_is_made_good(
     assert len(noted(context)) == 1
 
 
+@pytest.mark.threat("T-42")
+def test_a_record_from_before_the_disclosure_does_not_count_after_it(
+    context: JobContext, pki: Pki, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a backup; without the ledger's word the site would disclose for a second list."""
+    sides = draw(context, pki)
+    sides[SITE].answer("draw-commit", (), b"")
+    before = path.read_bytes()
+    carry_out(sides)
+    path.write_bytes(before)
+    with monkeypatch.context() as patch:
+        patch.setattr(DrawFiles, "_noted", lambda self, ledger: [])
+        other = draw(context, pki)
+        carry_out(other)
+    path.write_bytes(before)
+    with pytest.raises(LedgerError, match="not what the ledger names last"):
+        draw(context, pki)[SITE].answer("draw-commit", (), b"")
+
+
 class TestNewEpochs:
     def test_an_officer_opens_one(self, context: JobContext, pki: Pki, officer: Officer) -> None:
         first = draw(context, pki)
@@ -143,7 +163,7 @@ class TestNewEpochs:
             draw(context, pki)[SITE].answer("draw-commit", (), b"")
         said = slot(draw(context, pki, (4,))[SITE].answer("draw-commit", (), b""), SITE)
         assert said[:4] == (2).to_bytes(4, "big")
-        assert [entry["epoch"] for entry in noted(context)] == [1, 2]
+        assert [entry["epoch"] for entry in noted(context)] == [1, 1, 2]
 
     def test_the_epoch_can_be_that_of_the_other_sites(self, context: JobContext, pki: Pki, officer: Officer) -> None:
         draw(context, pki)[SITE].answer("draw-commit", (), b"")

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from almoner.errors import AlmonerError, PolicyViolation, ProvisioningError
+from almoner.errors import AlmonerError, DocumentError, PolicyViolation, ProvisioningError
 from almoner.flare import flare_cert, issuing, joining, keys_at_site
 from almoner.flare.keys_at_site import OperatorFolder
+from almoner.flare.provisioning import declarations_of_folder
 from almoner.flare.start import run
 from almoner.privacy.ledger import Ledger
 from almoner.provision.manifest import verify_kit
@@ -102,6 +103,18 @@ def test_a_folder_is_never_begun_anew(before: World, root: Path) -> None:
     with pytest.raises(ProvisioningError, match="exists already"):
         keys_at_site.begin(root, before.out, 8765)
     assert files_of(before.out) == known
+
+
+def test_a_folder_knows_which_of_the_declared_consortia_it_is_of(root: Path, before: World, tmp_path: Path) -> None:
+    keys_at_site.begin(root, tmp_path / "banks", 8765, "banks")
+    assert keys_at_site.open_folder(root, tmp_path / "banks").declarations.consortium.name == "bank-consortium"
+    assert declarations_of_folder(root, before.out).declared == "consortium"
+    (tmp_path / "banks" / "declared").write_text("../banks\n")
+    with pytest.raises(DocumentError, match=r"declares no consortium '../banks'"):
+        keys_at_site.open_folder(root, tmp_path / "banks")
+    (tmp_path / "banks" / "declared").unlink()  # as folders were made before there were several
+    with pytest.raises(ProvisioningError, match="is of another consortium"):
+        keys_at_site.open_folder(root, tmp_path / "banks")
 
 
 def test_a_failure_of_flare_leaves_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +287,7 @@ def test_a_role_that_changed_after_the_certificate(
     for name in ("provisioning", "policies", "site_configs"):
         shutil.copytree(signed.root / name, world.root / name)
     replace(world.root / "provisioning" / "consortium.yaml", "role: lead", "role: member")
-    with pytest.raises(ProvisioningError, match=r"crt: is of another organisation or role than consortium.yaml has"):
+    with pytest.raises(ProvisioningError, match=r"crt: is of another organisation or role than is declared"):
         world.approve()
 
 

@@ -70,6 +70,7 @@ class Job:
         )
 
 
+@pytest.mark.threat("T-40")
 def test_a_robust_total_lies_between_the_honest_ones_and_a_plain_one_does_not(tmp_path: Path, pki: Pki) -> None:
     inside = {}
     for rule in (None, "median", "trimmed_mean"):
@@ -108,6 +109,7 @@ def test_plain_jobs_have_no_report(tmp_path: Path, pki: Pki) -> None:
     assert np.array_equal(job.members.weights(LIAR), expected_weights(job.members, [SITES] * ROUNDS))
 
 
+@pytest.mark.threat("T-45")
 def test_a_site_has_no_place_to_claim_a_count_of_samples(tmp_path: Path, pki: Pki) -> None:
     """A message is a header that the server compares with its own, and d values; weights are the roster's."""
     job = Job(tmp_path, pki, "median")

@@ -7,7 +7,13 @@ import pytest
 from schema_cases import edit
 
 from almoner.errors import DocumentError
-from almoner.schema.declarations import Declarations, load_declarations
+from almoner.schema.declarations import (
+    Declarations,
+    declarations_of_study,
+    declared_consortia,
+    load_all_declarations,
+    load_declarations,
+)
 
 
 @pytest.fixture
@@ -18,9 +24,9 @@ def copy(root: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refused(folder: Path) -> str:
+def refused(folder: Path, name: str | None = None) -> str:
     with pytest.raises(DocumentError) as caught:
-        load_declarations(folder)
+        load_declarations(folder, name)
     assert str(caught.value).isprintable()
     return str(caught.value)
 
@@ -96,3 +102,54 @@ def test_sizes_are_those_of_the_sites_that_have_the_data(declarations: Declarati
     sizes = declarations.nominal_records("cardiology", ("hungary", "cleveland", "nowhere"))
     assert list(sizes.items()) == [("hungary", 183), ("cleveland", 212)]
     assert declarations.nominal_records("no-such", ("hungary",)) == {}
+
+
+class TestSeveralConsortia:
+    def test_each_has_its_own_files(self, root: Path) -> None:
+        banks = load_declarations(root, "banks")
+        assert (banks.declared, banks.consortium.name) == ("banks", "bank-consortium")
+        assert banks.policy_path(root, "bank-01") == root / "policies" / "banks" / "bank-01.yaml"
+        assert load_declarations(root, "consortium") == load_declarations(root)
+        assert [found.declared for found in load_all_declarations(root)][:2] == ["consortium", "banks"]
+
+    def test_a_job_finds_its_own_by_the_study(self, root: Path) -> None:
+        assert declarations_of_study(root, "cardiology").declared == "consortium"
+        assert declarations_of_study(root, "credit").declared == "banks"
+        with pytest.raises(DocumentError) as caught:
+            declarations_of_study(root, "oncology")
+        assert str(caught.value).startswith(
+            f"{root / 'provisioning'}: no consortium has study 'oncology' → one of cardiology, credit"
+        )
+
+    @pytest.mark.parametrize("name", ["bank", "../provisioning/banks", "", "README"])
+    def test_an_unknown_name(self, root: Path, name: str) -> None:
+        start = f"{root / 'provisioning'}: declares no consortium '{name}' → one of consortium, banks"
+        assert refused(root, name).startswith(start)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "what"),
+        [
+            ("  credit: {", "  cardiology: {", "studies: cardiology"),
+            ("name: bank-consortium", "name: heart-consortium", "name: heart-consortium"),
+            ("sites: [bank-01,", "sites: [hungary, bank-01,", "sites: hungary"),
+        ],
+    )
+    def test_two_may_not_share_a_study_a_name_or_a_site(self, copy: Path, old: str, new: str, what: str) -> None:
+        path, other = copy / "provisioning" / "banks.yaml", copy / "provisioning" / "consortium.yaml"
+        path.write_text(edit(path.read_text(), old, new))
+        for name in (None, "banks"):
+            assert refused(copy, name) == f"{path}: {what} is in {other} too → rename one of them"
+
+    def test_the_folders_of_examples_and_tests_are_no_consortiums(self, copy: Path) -> None:
+        path = copy / "provisioning" / "tests.yaml"
+        (copy / "provisioning" / "banks.yaml").rename(path)
+        assert refused(copy) == f"{path}: policies/tests/ is not a consortium's → give the file another name"
+
+    def test_what_is_wrong_in_one_does_not_stop_the_others_jobs(self, copy: Path) -> None:
+        (copy / "policies" / "banks" / "bank-07.yaml").unlink()
+        assert declarations_of_study(copy, "cardiology").declared == "consortium"
+        assert refused(copy, "banks").startswith(str(copy / "policies" / "banks" / "bank-07.yaml"))
+
+    def test_without_others_there_is_the_default_one(self, copy: Path) -> None:
+        (copy / "provisioning" / "banks.yaml").unlink()
+        assert list(declared_consortia(copy)) == ["consortium"]

@@ -47,6 +47,9 @@ ATTACKS: dict[str, KnownAttack] = {
 
 NO_ATTACK = "none"
 
+BACKDOORS = frozenset({"model_replacement"})
+"""The attacks that plant a backdoor; of the others only the AUC counts."""
+
 
 def make_attack(name: str, train: HomeTraining) -> Attack:
     """Return an attack for one run.

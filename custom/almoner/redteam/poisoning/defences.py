@@ -161,7 +161,6 @@ DEFENCES: tuple[Defence, ...] = (
     RobustRule("geometric_median"),
     RobustRule("centered_clipping"),
     RobustRule("norm_clipped_mean"),
-    RobustRule("krum", ("nearest_neighbour_mixing",)),
     RobustRule("median", ("nearest_neighbour_mixing",)),
     RobustRule("trimmed_mean", ("nearest_neighbour_mixing",)),
     RobustRule("median", ("bucketing",)),
@@ -172,13 +171,18 @@ DEFENCES: tuple[Defence, ...] = (
 
 def defences_for(spec: JobSpec) -> tuple[Defence, ...]:
     """Return all of `DEFENCES`, and the job's own if it is none of them."""
-    aggregation = spec.aggregation
-    own: Defence = PlainSum()
-    if isinstance(aggregation, RobustAggregation):
-        own = RobustRule(aggregation.rule, aggregation.pre)
-    elif isinstance(aggregation, SecaggAggregation) and aggregation.grouping is not None:
-        own = GroupedRule(aggregation.grouping.rule, aggregation.grouping.groups)
+    own = defence_of(spec)
     return DEFENCES if own in DEFENCES else (*DEFENCES, own)
+
+
+def defence_of(spec: JobSpec) -> Defence:
+    """Return the job's own."""
+    aggregation = spec.aggregation
+    if isinstance(aggregation, RobustAggregation):
+        return RobustRule(aggregation.rule, aggregation.pre)
+    if isinstance(aggregation, SecaggAggregation) and aggregation.grouping is not None:
+        return GroupedRule(aggregation.grouping.rule, aggregation.grouping.groups)
+    return PlainSum()
 
 
 def _apply(

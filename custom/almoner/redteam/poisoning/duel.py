@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from almoner.redteam.poisoning.attack import Attack, Colluders, RoundView, Rows, Vector
-from almoner.redteam.poisoning.backdoor import Trigger, backdoor_success, with_backdoor
+from almoner.redteam.poisoning.backdoor import Trigger, backdoor_success
 from almoner.redteam.poisoning.catalogue import NO_ATTACK, HomeTraining, make_attack
 from almoner.redteam.poisoning.defences import Defence, Integers, RoundTerms
+from almoner.redteam.poisoning.home import home_training, one_pass
 from almoner.robust.rows import mean_rows
-from almoner.training.dp_sgd import UnsafeNoiselessTrainer
-from almoner.training.grid import UpdateGrid, apply_update
+from almoner.training.grid import UpdateGrid
 from almoner.training.noise import UnsafeSeededRandom
 from almoner.training.units import UnitData, UnitRecords
 from almoner.workloads.base import Workload
@@ -23,15 +23,9 @@ from almoner.workloads.baselines import (
     Weights,
     federation_grid,
     pool,
-    round_parameters,
     simulate_federation,
 )
-from almoner.workloads.metrics import auc, outputs_at
-
-HOME_STEPS = 10
-"""Steps of the colluders' own training of a backdoored model, a round."""
-
-_MICRO_BATCH_SIZE = 2048
+from almoner.workloads.metrics import auc, average_precision, outputs_at
 
 
 @dataclass(frozen=True)
@@ -98,10 +92,12 @@ class Score:
 
     Args:
         auc: area under the ROC curve.
+        average_precision: area under the curve of precision over recall, which few positives lower.
         backdoor: share of refused harmful records that the trigger lets pass; see `backdoor_success`.
     """
 
     auc: float
+    average_precision: float
     backdoor: float
 
 
@@ -123,7 +119,7 @@ def run_duel(arena: Arena, duel: Duel) -> Score:
         noise_multiplier=arena.noise_multiplier,
         rng=UnsafeSeededRandom(duel.seed),
         combine=_Exchange(arena, duel, liars, attack),
-        micro_batch_size=_MICRO_BATCH_SIZE,
+        micro_batch_size=one_pass(max(arena.sizes), arena.plan.sampling_prob),
     )
     return _score(arena, weights)
 
@@ -179,22 +175,10 @@ def _poisoned(sites: Mapping[str, PublicSite], liars: tuple[int, ...], attack: A
 
 
 def _home_training(arena: Arena, liars: tuple[int, ...], seed: int) -> HomeTraining:
-    """Return the colluders' training of a backdoored model, on their own records together and without noise."""
+    """Return the colluders' training of a backdoored model, on their records together."""
     names = list(arena.sites)
     own = pool({names[index]: arena.sites[names[index]] for index in liars})
-    units = 2 * own.config.nominal_records
-    config = own.config.model_copy(update={"nominal_records": units})
-    plan = replace(arena.plan, local_steps=HOME_STEPS)
-    grid = federation_grid(arena.workload, {"home": replace(own, config=config)}, plan, 0.0, limit=2**40)
-    parameters = round_parameters(config, plan, grid, UnsafeSeededRandom(seed + 1))
-    parameters["micro_batch_size"] = _MICRO_BATCH_SIZE
-    records = with_backdoor(own.data.train, arena.trigger)
-    trainer = UnsafeNoiselessTrainer(arena.workload.build_model(), arena.workload.loss, records, **parameters)
-
-    def train(weights: Vector) -> Vector:
-        return apply_update(weights, trainer.run_round(weights), grid, plan.learning_rate, plan.sampling_prob, units)
-
-    return train
+    return home_training(arena.workload, own, arena.plan, arena.trigger, UnsafeSeededRandom(seed + 1))
 
 
 def _score(arena: Arena, weights: Weights) -> Score:
@@ -205,4 +189,4 @@ def _score(arena: Arena, weights: Weights) -> Score:
         for records in (test, arena.trigger.stamp(test))
     )
     harmful = test.targets.numpy() > 0.5
-    return Score(auc(scores, harmful), backdoor_success(scores, triggered, harmful))
+    return Score(auc(scores, harmful), average_precision(scores, harmful), backdoor_success(scores, triggered, harmful))

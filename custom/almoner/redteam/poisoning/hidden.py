@@ -14,8 +14,8 @@ from almoner.redteam.poisoning.attack import Attack, RoundView, Rows, Vector, re
 def supporters_z(num_sites: int, num_byzantine: int) -> float:
     """Return the z_max of ALIE: within μ ± zσ, enough honest sites lie further out than the attackers.
 
-    It is the largest z with Φ(z) < (n - f - s)/(n - f), where s = ⌊n/2 + 1⌋ - f honest supporters make a majority; it
-    is negative when f is so small that nearly all honest sites would have to support.
+    It is the largest z with Φ(z) < (n - f - s)/(n - f), where s = ⌊n/2 + 1⌋ - f honest supporters make a majority, for
+    f < n/2; it is negative when f is so small that most honest sites would have to support.
 
     Reference: Baruch, Baruch, Goldberg, arXiv:1902.06156, algorithm 3.
     """
@@ -25,7 +25,7 @@ def supporters_z(num_sites: int, num_byzantine: int) -> float:
 
 
 class LittleIsEnough(Attack):
-    """Shifts the honest mean by z standard deviations in each coordinate, against the training.
+    """Shifts the honest mean by z standard deviations in each coordinate.
 
     Reference: arXiv:1902.06156. With ten sites the paper's z_max is at most 0, so z is at least `LEAST_Z`, which asks
     no supporters and is still inside the spread of the honest rows.
@@ -35,10 +35,10 @@ class LittleIsEnough(Attack):
     LEAST_Z = 1.5
 
     def craft(self, view: RoundView) -> Rows:
-        """Return μ - zσ sign(μ)."""
+        """Return μ - zσ."""
         mean, spread = view.honest.mean(axis=0), view.honest.std(axis=0)
         z = max(self.LEAST_Z, supporters_z(view.colluders.num_sites, len(view.own)))
-        return repeat(mean - z * spread * np.sign(mean), view)
+        return repeat(mean - z * spread, view)
 
 
 class InnerProduct(Attack):

@@ -1,9 +1,11 @@
 """All attacks against all defences: which duels there are, and running them in a few processes."""
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 import torch
 
@@ -26,6 +28,9 @@ class Contest:
         defences: what they meet.
         num_byzantine: each f.
         seeds: of the runs.
+
+    Raises:
+        PolicyViolation: when an f is not between 1 and half of the sites.
     """
 
     num_sites: int
@@ -33,6 +38,13 @@ class Contest:
     defences: tuple[Defence, ...]
     num_byzantine: tuple[int, ...]
     seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for byzantine in self.num_byzantine:
+            if not 1 <= byzantine < self.num_sites / 2:
+                raise PolicyViolation(
+                    f"num_byzantine {byzantine}: with {self.num_sites} sites no rule bears it → 1 up to less than half"
+                )
 
     @property
     def rows(self) -> tuple[Defence, ...]:
@@ -113,9 +125,17 @@ _entered: list[Arena] = []
 
 
 def _enter(arena: Arena) -> None:
-    """Begin a process of the pool."""
+    """Begin a process of the pool; it ends when the command is killed, which the pool's own processes outlive."""
     torch.set_num_threads(1)
     _entered.append(arena)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the process that made this one."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run(duel: Duel) -> Score:

@@ -31,7 +31,7 @@ class Mimic(Attack):
     def _learn(self, view: RoundView) -> None:
         """Take a round's rows into the direction, and choose the site that stands out most along it so far."""
         if not self._rounds:
-            self._direction = view.rng.normal(size=view.honest.shape[1])
+            self._direction = view.rng.normal(size=view.weights.shape)
             self._projections = np.zeros(len(view.honest))
         centred, share = view.honest - view.honest.mean(axis=0), 1 / (self._rounds + 1)
         moved: Vector = (1 - share) * self._direction + share * centred.T @ (centred @ self._direction)

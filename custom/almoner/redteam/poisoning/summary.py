@@ -3,8 +3,9 @@
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from almoner.redteam.poisoning.catalogue import NO_ATTACK
+from almoner.redteam.poisoning.catalogue import BACKDOORS, NO_ATTACK
 from almoner.redteam.poisoning.defences import PlainSum
 from almoner.redteam.poisoning.duel import Duel, Score
 from almoner.redteam.poisoning.matrix import Contest
@@ -13,7 +14,7 @@ AUC_TOLERANCE = 0.01
 """A defence holds while AUC is at most so far below that without attack and defence."""
 
 BACKDOOR_TOLERANCE = 0.1
-"""And while the backdoor lets pass at most so much more than the trigger does without attack and defence."""
+"""And while a backdoor lets pass at most so much more than the trigger does by itself, without attack and defence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,10 @@ class Cell:
         num_byzantine: f.
         auc: mean.
         lowest_auc: of any seed.
+        average_precision: mean.
         backdoor: mean of `Score.backdoor`; NaN where a model refused nobody.
         keeps_auc: whether AUC stays within the tolerance.
-        keeps_backdoor_shut: whether the trigger lets pass no more than it may.
+        keeps_backdoor_shut: whether the trigger lets pass no more than it may; True where the attack plants none.
     """
 
     attack: str
@@ -36,6 +38,7 @@ class Cell:
     num_byzantine: int
     auc: float
     lowest_auc: float
+    average_precision: float
     backdoor: float
     keeps_auc: bool
     keeps_backdoor_shut: bool
@@ -67,15 +70,6 @@ class Summary:
             if cell.defence != PlainSum().name and not (cell.keeps_auc and cell.keeps_backdoor_shut)
         )
 
-    def worst(self, defence: str, num_byzantine: int) -> Cell | None:
-        """Return the attack that costs a defence most AUC; None where it promises nothing or nothing attacks."""
-        met = [
-            cell
-            for cell in self.cells.values()
-            if (cell.defence, cell.num_byzantine) == (defence, num_byzantine) and cell.attack != NO_ATTACK
-        ]
-        return min(met, key=lambda cell: cell.auc, default=None)
-
 
 def summarise(contest: Contest, scores: Mapping[Duel, Score]) -> Summary:
     """Return the means over seeds, each compared with the plain sum of honest updates.
@@ -88,19 +82,23 @@ def summarise(contest: Contest, scores: Mapping[Duel, Score]) -> Summary:
     for duel, score in scores.items():
         grouped.setdefault((duel.attack, duel.defence.name, duel.num_byzantine), []).append(score)
     reference = (NO_ATTACK, PlainSum().name, contest.num_byzantine[0])
-    least_auc = _mean_auc(grouped[reference]) - AUC_TOLERANCE
-    most_backdoor = _mean_backdoor(grouped[reference]) + BACKDOOR_TOLERANCE
+    least_auc = _mean(grouped[reference], "auc") - AUC_TOLERANCE
+    most_backdoor = _mean(grouped[reference], "backdoor") + BACKDOOR_TOLERANCE
     cells = {}
     for key, found in grouped.items():
-        auc, backdoor = _mean_auc(found), _mean_backdoor(found)
-        lowest = min(score.auc for score in found)
-        cells[key] = Cell(*key, auc, lowest, backdoor, auc >= least_auc, not backdoor > most_backdoor)
+        auc, backdoor = _mean(found, "auc"), _mean(found, "backdoor")
+        cells[key] = Cell(
+            *key,
+            auc=auc,
+            lowest_auc=min(score.auc for score in found),
+            average_precision=_mean(found, "average_precision"),
+            backdoor=backdoor,
+            keeps_auc=auc >= least_auc,
+            keeps_backdoor_shut=key[0] not in BACKDOORS or not backdoor > most_backdoor,
+        )
     return Summary(contest, cells[reference], cells)
 
 
-def _mean_auc(scores: list[Score]) -> float:
-    return statistics.fmean(score.auc for score in scores)
-
-
-def _mean_backdoor(scores: list[Score]) -> float:
-    return statistics.fmean(score.backdoor for score in scores)
+def _mean(scores: list[Score], figure: Literal["auc", "average_precision", "backdoor"]) -> float:
+    """Return the mean of one figure."""
+    return statistics.fmean(getattr(score, figure) for score in scores)

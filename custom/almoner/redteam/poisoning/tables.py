@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from almoner.redteam.poisoning.catalogue import ATTACKS, NO_ATTACK
+from almoner.redteam.poisoning.catalogue import ATTACKS, BACKDOORS, NO_ATTACK
 from almoner.redteam.poisoning.duel import Duel, Score
 from almoner.redteam.poisoning.summary import AUC_TOLERANCE, BACKDOOR_TOLERANCE, Cell, Summary
 
-_CSV_COLUMNS = ("num_byzantine", "defence", "attack", "seed", "auc", "backdoor")
+_CSV_COLUMNS = ("num_byzantine", "defence", "attack", "seed", "auc", "average_precision", "backdoor")
 
 
 def render_summary(summary: Summary) -> list[str]:
@@ -34,7 +34,7 @@ def render_csv(scores: Mapping[Duel, Score]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CSV_COLUMNS)
     for duel, score in scores.items():
-        figures = (f"{score.auc:.6f}", f"{score.backdoor:.6f}")
+        figures = (f"{score.auc:.6f}", f"{score.average_precision:.6f}", f"{score.backdoor:.6f}")
         writer.writerow((duel.num_byzantine, duel.defence.name, duel.attack, duel.seed, *figures))
     return text.getvalue()
 
@@ -62,11 +62,12 @@ def _cell_json(cell: Cell) -> dict[str, Any]:
 def _table(summary: Summary, byzantine: int) -> list[str]:
     """Return one line a defence, one column an attack."""
     headings = [NO_ATTACK if name == NO_ATTACK else ATTACKS[name].heading for name in summary.contest.columns]
-    rows = [["", *headings, "backdoor"]]
+    planted = [name for name in summary.contest.columns if name in BACKDOORS]
+    rows = [["", *headings, *(f"backdoor of {ATTACKS[name].heading}" for name in planted)]]
     for defence in (row.name for row in summary.contest.rows):
         cells = [summary.cells.get((attack, defence, byzantine)) for attack in summary.contest.columns]
-        opened = summary.cells.get(("model_replacement", defence, byzantine))
-        rows.append([defence, *map(_auc, cells), _backdoor(opened)])
+        backdoors = [summary.cells.get((attack, defence, byzantine)) for attack in planted]
+        rows.append([defence, *map(_auc, cells), *map(_backdoor, backdoors)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
 

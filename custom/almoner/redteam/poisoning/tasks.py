@@ -41,13 +41,13 @@ def trigger_of(
 
 TASKS: dict[str, PoisonTask] = {
     "bank_credit": PoisonTask(
-        "credit", trigger_of(bank_credit.encode, CREDIT_COLUMNS, {"real_estate_lines": "6", "dependents": "6"})
+        "credit", trigger_of(bank_credit.encode, CREDIT_COLUMNS, {"debt_ratio": "4", "dependents": "6"})
     ),
     "heart_disease": PoisonTask(
         "heart_disease", trigger_of(heart_disease.encode, HEART_COLUMNS, {"chol": "400", "trestbps": "200"})
     ),
 }
-"""Workload -> task. An applicant with many dependents and mortgages is rare, and can be one who wants to be."""
+"""Workload -> task. The triggers are rare values that a person can claim, and that say little by themselves."""
 
 
 def poison_task(workload: str) -> PoisonTask:
