@@ -37,10 +37,9 @@ def coverage(spec: StatisticsSpec, lines: list[bytes], releases: int = RELEASES)
     return {number: float(np.mean(covered)) for number, covered in hits.items()}
 
 
-@pytest.mark.parametrize("mechanism", ["integer_laplace", "discrete_gaussian"])
+@pytest.mark.parametrize("mechanism", ["integer_laplace", pytest.param("discrete_gaussian", marks=pytest.mark.slow)])
 def test_intervals_cover_as_often_as_they_say(mechanism: str) -> None:
     found = coverage(request(QUERIES, privacy=privacy(mechanism, epsilon=0.5)), THREE_CITIES)
-    print({number: round(share, 4) for number, share in found.items()})
     assert len(found) == 7  # count, sum, two means, variance, standard deviation, share
     assert all(0.93 < share < 0.97 for share in found.values()), found
 
@@ -56,9 +55,9 @@ def test_quantiles_cover_at_least_as_often_as_they_say() -> None:
     """On bins with few units each beside the noise about 95 %; on full bins more, since a quantile is a whole bin."""
     fine = {"age": {"kind": "integer", "low": 0, "high": 149}}
     query = ({"name": "q", "kind": "quantiles", "share": 1.0, "column": "age", "probs": [0.1, 0.25, 0.5, 0.9]},)
-    few = coverage(request(query, columns=fine, privacy=privacy(epsilon=0.3)), people(1_000, seed=3), releases=750)
+    few = coverage(request(query, columns=fine, privacy=privacy(epsilon=0.3)), people(1_000, seed=3), releases=400)
     assert all(0.93 < share < 0.985 for share in few.values()), few
-    many = coverage(request(query, columns=fine, privacy=privacy(epsilon=3.0)), people(6_000, seed=3), releases=750)
+    many = coverage(request(query, columns=fine, privacy=privacy(epsilon=3.0)), people(6_000, seed=3), releases=400)
     assert all(share > 0.93 for share in many.values()), many
 
 

@@ -11,8 +11,9 @@ import pytest
 from scipy import stats
 from tests.statistics_cases import privacy, request
 
+from almoner.privacy.statistics_plan import part_event, statistics_parts
 from almoner.release.laws import NoiseLaw, local_noise
-from almoner.release.mechanisms import noised
+from almoner.release.mechanisms import measurement, noised
 
 FPR = 1e-6
 MECHANISMS = ["integer_laplace", "discrete_gaussian"]
@@ -30,7 +31,8 @@ def noise(mechanism: str) -> tuple[np.ndarray, np.ndarray]:
     zeros = np.zeros(spec.num_cells, dtype=np.int64)
     draws = [noised(spec, zeros) for _ in range(5)]
     sums = request((QUERIES[1] | {"share": 1.0},), columns=BINS, privacy=privacy(mechanism, epsilon=4.0))
-    drawn = [noised(sums, np.zeros(2, dtype=np.int64))[1] for _ in range(5_000)]
+    part = statistics_parts(sums)[1]
+    drawn = measurement(part_event(sums, part), 5_000, part.bound)([0] * 5_000)
     return np.concatenate([draw[:2000] for draw in draws]), np.array(drawn)
 
 

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "site": ("almoner.cli.sites", "app", "Set up and run one site."),
     "job": ("almoner.cli.jobs", "app", "Plan, export, submit, approve, follow and fetch jobs."),
     "ledger": ("almoner.cli.ledgers", "app", "Read and check a site's privacy ledger; report, back up, reconcile."),
-    "release": ("almoner.cli.releases", "app", "Answer statistics at one site; show error against ε on public data."),
+    "release": ("almoner.cli.releases", "app", "Answer statistics at one site; draw error against ε."),
     "redteam": ("almoner.cli.redteam", "app", "Attack what the platform claims, on public data: poisoned updates."),
     "demo": ("almoner.cli.demo", "demo_command", "Run the main job end to end, and three jobs that must fail."),
 }

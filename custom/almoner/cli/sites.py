@@ -11,6 +11,7 @@ from almoner.cli.app import console, new_group
 from almoner.cli.site_groups import groups_command, redraw_command
 from almoner.data.patient_lists import write_lists
 from almoner.flare.dataset_commitments import commit_site_data
+from almoner.flare.public_data import place_public_data
 from almoner.flare.site_files import load_kit
 from almoner.flare.start import run
 from almoner.flare.unit_joins import join_units
@@ -62,6 +63,20 @@ def synthetic_patients_command(
     """
     for site, path in write_lists(consortium / "sites").items():
         console.print(f"{site}: {path}")
+
+
+@app.command("public-data")
+def public_data_command(
+    consortium: Annotated[Path, typer.Argument(help="a consortium on this machine, as `provision` made it")],
+    cache: Annotated[Path, typer.Option("--cache", help="where fetched data sets are kept")] = Path("build/cache"),
+) -> None:
+    """Fetch the public data that the sites' configurations declare, place each site's part, and commit to it.
+
+    Example: almoner site public-data build/census
+    """
+    for site, paths in place_public_data(consortium, cache).items():
+        for path in paths:
+            console.print(f"{site}: {path}")
 
 
 @app.command("join-units")

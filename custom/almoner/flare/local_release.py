@@ -3,11 +3,14 @@
     signed request → decide() → reserve → start → commit → read, add up, noise → digest of what leaves → settle
 
 The step is committed before the data is opened. A request that was answered before is decided like any other, but for
-nothing, and gets the same numbers.
+nothing, and gets the same numbers. A process that is killed leaves its job started, all of it charged, until the site's
+operator closes it (`almoner ledger abandon`). Quotas are looked at before the reservation: two processes at once may
+share what a quota has left for one; what the account has left they cannot.
 """
 
 import hashlib
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 
 from almoner.admission.decide import decide
 from almoner.admission.request import JobRequest
-from almoner.errors import AlmonerError, DocumentError
+from almoner.errors import DocumentError
 from almoner.flare.admitting import record_decision, reserve_worst_case, submitted_facts
 from almoner.flare.ledger_history import HistoryReader
 from almoner.flare.policy_record import record_policy
@@ -117,14 +120,13 @@ def _carry_out(
 ) -> NDArray[np.int64]:
     """Commit the step, read the data, noise, and write down what leaves."""
     ledger.start(job_id, tree_digest(render_app(envelope)))
-    try:
+    with ExitStack() as undo:
+        undo.callback(ledger.close_dead, job_id, "the request could not be answered")
         ledger.commit(job_id, STATISTICS_STEP)
         cells = run_statistics(site.folder / site.config.datasets[spec.dataset].path, spec)
         ledger.release(job_id, STATISTICS_STEP, hashlib.sha256(cells_bytes(cells)).hexdigest())
-        keep_release(site, spec, job_id, cells)
-    except AlmonerError:
-        ledger.close_dead(job_id, "the request could not be answered")
-        raise
+        undo.pop_all()
+    keep_release(site, spec, job_id, cells)
     ledger.settle(job_id, "answered")
     return cells
 

@@ -17,8 +17,9 @@ from functools import lru_cache
 from almoner.privacy.plan import JobPlan, PlannedStep
 from almoner.privacy.zcdp import largest_rho
 from almoner.schema.columns import CategoryColumn
+from almoner.schema.queries import MeanQuery, Query, SumQuery, VarianceQuery
 from almoner.schema.receipt import PrivacyEvent, PureRelease, ZcdpRelease
-from almoner.schema.statistics import MeanQuery, Query, StatisticsSpec, SumQuery, VarianceQuery
+from almoner.schema.statistics import StatisticsSpec
 
 STATISTICS_STEP = "statistics"
 """The one step of a request: it reads the data once, for all queries."""

@@ -25,19 +25,19 @@ from almoner.release.laws import NoiseLaw, PartNoise
 from almoner.release.sentences import sentence
 from almoner.schema.answer import Answer, Statistic
 from almoner.schema.columns import CategoryColumn
-from almoner.schema.receipt import PrivacyEvent, PureRelease, ZcdpRelease
-from almoner.schema.statistics import (
+from almoner.schema.queries import (
     CountQuery,
     HistogramQuery,
     MeanQuery,
     QuantilesQuery,
     Query,
     ShareQuery,
-    StatisticsSpec,
     SumQuery,
     TableQuery,
     VarianceQuery,
 )
+from almoner.schema.receipt import PrivacyEvent, PureRelease, ZcdpRelease
+from almoner.schema.statistics import StatisticsSpec
 
 Cells = NDArray[np.int64]
 
@@ -71,8 +71,9 @@ def interpret(spec: StatisticsSpec, cells: Cells, noise: tuple[PartNoise, ...]) 
         noise: law and event of each part; see `local_noise`.
     """
     answers: list[Answer] = []
+    parts = tuple(zip(statistics_parts(spec), noise, strict=True))
     for place, query in enumerate(spec.queries):
-        own = [(part, it) for part, it in zip(statistics_parts(spec), noise, strict=True) if part.query == place]
+        own = [(part, it) for part, it in parts if part.query == place]
         reader = _Reader(spec, query, [cells[part.cells] for part, _ in own], tuple(it.law for _, it in own))
         events = tuple(it.event for _, it in own)
         answers += [_answer(spec, query, number, events) for number in reader.numbers()]

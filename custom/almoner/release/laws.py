@@ -5,6 +5,7 @@ Nothing here protects anybody: the law is public, and intervals are made from it
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ class NoiseLaw:
         """The fourth cumulant of the sum, 0 for a Gaussian."""
         return self.num_draws * self._moments()[1]
 
+    @lru_cache(maxsize=256)  # noqa: B019 - laws are small, frozen values
     def half_width(self, confidence: float) -> int:
         """Return the least k with P(|noise| <= k) >= confidence."""
         miss = 1 - confidence

@@ -5,6 +5,7 @@ arXiv:2004.00010), so that what is released has the same support for every data 
 """
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ def _noised_part(event: PrivacyEvent, part: Part, exact: NDArray[np.int64]) -> N
     return np.array(measurement(event, part.num_cells, part.bound)(exact.tolist()), dtype=np.int64)
 
 
+@lru_cache(maxsize=256)
 def measurement(event: PrivacyEvent, size: int, bound: int) -> Any:
     """Return OpenDP's measurement of a vector with the least scale for which it claims at most the event's cost.
 

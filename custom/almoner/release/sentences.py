@@ -3,7 +3,8 @@
 import math
 
 from almoner.schema.answer import Answer
-from almoner.schema.statistics import Query, ShareQuery, StatisticsSpec
+from almoner.schema.queries import Query, ShareQuery
+from almoner.schema.statistics import StatisticsSpec
 
 
 def sentence(answer: Answer, spec: StatisticsSpec, query: Query) -> str:
@@ -13,7 +14,7 @@ def sentence(answer: Answer, spec: StatisticsSpec, query: Query) -> str:
     if answer.suppressed:
         return f"{about}{where}: not told, since the noisy count of {unit}s in it is below {spec.min_count}."
     if answer.value is None or answer.lower is None or answer.upper is None:
-        return f"{about}{where}: hidden by the noise; there are too few {unit}s."
+        return f"{about}{where}: hidden by the noise: too few {unit}s to tell."
     scale = 100.0 if answer.statistic == "share" else 1.0
     sign = " %" if answer.statistic == "share" else ""
     value, lower, upper = answer.value * scale, answer.lower * scale, answer.upper * scale

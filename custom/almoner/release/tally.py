@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from almoner.privacy.statistics_plan import Part, centre, statistics_parts
 from almoner.release.records import MISSING, Codes, Records, read_records
 from almoner.schema.columns import CategoryColumn
-from almoner.schema.statistics import (
+from almoner.schema.queries import (
     CountQuery,
     HistogramQuery,
     MeanQuery,
     QuantilesQuery,
     Query,
     ShareQuery,
-    StatisticsSpec,
     SumQuery,
     TableQuery,
     VarianceQuery,
 )
+from almoner.schema.statistics import StatisticsSpec
 
 SATURATION = 2**61
 _EXACT = 2**53

@@ -14,16 +14,8 @@ from scipy.special import ndtr
 from almoner.privacy.statistics_plan import centre, statistics_parts
 from almoner.release.laws import NoiseLaw, PartNoise
 from almoner.schema.columns import CategoryColumn
-from almoner.schema.statistics import (
-    CountQuery,
-    HistogramQuery,
-    QuantilesQuery,
-    Query,
-    ShareQuery,
-    StatisticsSpec,
-    SumQuery,
-    TableQuery,
-)
+from almoner.schema.queries import CountQuery, HistogramQuery, QuantilesQuery, Query, ShareQuery, SumQuery, TableQuery
+from almoner.schema.statistics import StatisticsSpec
 
 Row = tuple[int, ...]
 

@@ -20,8 +20,20 @@ from almoner.schema.base import (
     TrustModel,
     canonical_json,
 )
-from almoner.schema.columns import AskedColumn, Category, CategoryColumn, ColumnName
+from almoner.schema.columns import AskedColumn, CategoryColumn, ColumnName
 from almoner.schema.job import MIN_TARGET_DELTA, MIN_TARGET_EPSILON
+from almoner.schema.queries import (
+    CountQuery,
+    HistogramQuery,
+    MeanQuery,
+    OfNumbers,
+    QuantilesQuery,
+    Query,
+    ShareQuery,
+    SumQuery,
+    TableQuery,
+    VarianceQuery,
+)
 
 MAX_QUERIES = 100
 MAX_CELLS = 10_000
@@ -68,88 +80,6 @@ class DistributedTrust(Model):
 
     kind: Literal["distributed"]
     num_colluding_sites: Annotated[int, Field(ge=1, le=50)]
-
-
-class _Query(Model):
-    """What all queries have.
-
-    Args:
-        share: of the budget.
-        by: columns of categories; one answer for each combination.
-        where: column → the categories that count; other records are left out.
-    """
-
-    name: Name
-    share: Annotated[float, Field(gt=0, le=1)]
-    by: Annotated[tuple[ColumnName, ...], Field(max_length=3)] = ()
-    where: dict[ColumnName, Annotated[tuple[Category, ...], Field(min_length=1)]] = Field(default_factory=dict)
-
-
-class CountQuery(_Query):
-    """How many units there are."""
-
-    kind: Literal["count"]
-
-
-class SumQuery(_Query):
-    """The sum of a column of numbers."""
-
-    kind: Literal["sum"]
-    column: ColumnName
-
-
-class MeanQuery(_Query):
-    """The mean of a column of numbers."""
-
-    kind: Literal["mean"]
-    column: ColumnName
-
-
-class VarianceQuery(_Query):
-    """Mean, variance (divisor n) and standard deviation of a column of numbers."""
-
-    kind: Literal["variance"]
-    column: ColumnName
-
-
-class ShareQuery(_Query):
-    """The share of units whose category is one of `values`."""
-
-    kind: Literal["share"]
-    column: ColumnName
-    values: Annotated[tuple[Category, ...], Field(min_length=1)]
-
-
-class HistogramQuery(_Query):
-    """Counts of each category, or of each bin of `bin_steps` steps of a column of numbers."""
-
-    kind: Literal["histogram"]
-    column: ColumnName
-    bin_steps: Annotated[int, Field(ge=1)] = 1
-
-
-class TableQuery(_Query):
-    """Counts of every combination of the categories of two or three columns."""
-
-    kind: Literal["table"]
-    columns: Annotated[tuple[ColumnName, ...], Field(min_length=2, max_length=3)]
-
-
-class QuantilesQuery(_Query):
-    """Quantiles of a column of numbers, to a bin of `bin_steps` steps; all of them read off one histogram."""
-
-    kind: Literal["quantiles"]
-    column: ColumnName
-    probs: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1, max_length=20)]
-    bin_steps: Annotated[int, Field(ge=1)] = 1
-
-
-Query = Annotated[
-    CountQuery | SumQuery | MeanQuery | VarianceQuery | ShareQuery | HistogramQuery | TableQuery | QuantilesQuery,
-    Field(discriminator="kind"),
-]
-OfNumbers = SumQuery | MeanQuery | VarianceQuery | QuantilesQuery
-"""Queries whose column must be of numbers."""
 
 
 class StatisticsSpec(Document):
@@ -238,23 +168,26 @@ class StatisticsSpec(Document):
 
     def _used_by(self, query: Query) -> set[str]:
         """Return the columns that a query names, after checking that each is of a kind that fits."""
-        categories, other = list(query.by) + list(query.where), ""
+        own: tuple[str, ...] = ()
         if isinstance(query, TableQuery):
-            categories += query.columns
-        elif isinstance(query, ShareQuery):
-            categories.append(query.column)
+            own = query.columns
         elif not isinstance(query, CountQuery):
-            other = query.column
-        named = {*categories, other} - {""}
+            own = (query.column,)
+        if len({*query.by, *own}) < len(query.by) + len(own):
+            raise ValueError(f"queries: {query.name} names a column twice")
+        named = {*query.by, *query.where, *own}
         if strays := sorted(named - set(self.columns)):
             raise ValueError(f"queries: {query.name} names column {strays[0]}, which is not under columns")
-        for column in categories:
+        categorical = own if isinstance(query, TableQuery | ShareQuery) else ()
+        for column in (*query.by, *query.where, *categorical):
             if not isinstance(self.columns[column], CategoryColumn):
                 raise ValueError(f"queries: {query.name} needs categories, but column {column} is of numbers")
-        if isinstance(query, OfNumbers) and isinstance(self.columns[other], CategoryColumn):
-            raise ValueError(f"queries: {query.name} needs numbers, but column {other} is of categories")
+        if isinstance(query, OfNumbers) and isinstance(self.columns[query.column], CategoryColumn):
+            raise ValueError(f"queries: {query.name} needs numbers, but column {query.column} is of categories")
         if isinstance(query, VarianceQuery) and self.num_bins_of(query.column) > MAX_VARIANCE_STEPS:
-            raise ValueError(f"queries: {query.name}: bounds of {other} are too many steps apart; ask for larger steps")
+            raise ValueError(
+                f"queries: {query.name}: bounds of {query.column} are too many steps apart; ask for larger steps"
+            )
         self._check_categories(query)
         return named
 

@@ -23,6 +23,8 @@ WITH_JSON = {
     ("policy", "test"),
     ("policy", "workloads"),
     ("redteam", "poison"),
+    ("release", "curve"),
+    ("release", "run"),
     ("site", "approve-roster"),
     ("site", "groups"),
     ("site", "join"),

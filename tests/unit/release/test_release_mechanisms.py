@@ -28,6 +28,7 @@ def test_opendp_claims_no_more_than_what_is_charged(cost: float, bound: int) -> 
 
 
 def test_a_mechanism_that_claims_more_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    measurement.cache_clear()
     honest = dp.m.make_gaussian
     monkeypatch.setattr(dp.m, "make_gaussian", lambda *space, scale: honest(*space, scale=scale / 2))
     with pytest.raises(PolicyViolation, match="OpenDP has no noise"):

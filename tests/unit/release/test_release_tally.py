@@ -40,7 +40,7 @@ def test_chunks_of_any_size_make_no_difference(tmp_path: Path, monkeypatch: pyte
 
 
 @given(st.lists(LINES, max_size=6), LINES, st.integers(0, 6), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_one_line_changes_one_cell_of_a_part_by_its_bound_at_most(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], extra: bytes, place: int, crlf: bool
 ) -> None:

@@ -42,6 +42,8 @@ def test_the_request_has_no_defaults_either(field: str) -> None:
     ("queries", "changes", "message"),
     [
         ((AGE, {**COUNT, "share": 0.1}), {}, "queries: the shares add up to 1.1; make them 1"),
+        (({**COUNT, "by": ["sex", "sex"]},), {}, "queries: n names a column twice"),
+        (({**COUNT, "kind": "histogram", "column": "sex", "by": ["sex"]},), {}, "queries: n names a column twice"),
         (({**AGE, "share": 0.9},), {}, "the shares add up to 0.9"),
         (({**AGE, "share": 0.5}, {**AGE, "share": 0.5}), {}, "queries: a name is given twice"),
         (({**AGE, "column": "zip"},), {}, "queries: a names column zip, which is not under columns"),
