@@ -21,6 +21,7 @@ BENCHMARKS = {
     "accounting": "tests.benchmarks.accounting_speed",
     "he": "tests.benchmarks.he_speed",
     "secagg": "tests.benchmarks.secagg_speed",
+    "psi": "tests.benchmarks.psi_speed",
     "memory": "tests.benchmarks.protection_memory",
 }
 

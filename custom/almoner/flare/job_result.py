@@ -49,8 +49,9 @@ class RoundRecord(BaseModel):
 
 
 class JobResult(BaseModel):
-    """Rounds, noised releases (hexadecimal, by site), the weights if all let them go, noised statistics, an alignment.
+    """What a job of any kind leaves.
 
+    Of training rounds, noised releases (hexadecimal, by site), and the weights if all sites let them go.
     Beside them, by site, the ledger heads at the job's start and the signatures of who holds them.
     """
 

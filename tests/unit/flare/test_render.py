@@ -11,6 +11,7 @@ from almoner import __version__
 from almoner.flare import render
 from almoner.flare.render import new_envelope, render_app, render_job, render_meta
 from almoner.flare.tree import read_tree, tree_digest
+from almoner.flare.wire import TASKS
 from almoner.provision import names
 from almoner.schema.documents import parse_document
 from almoner.schema.envelope import JobEnvelope
@@ -53,23 +54,7 @@ def test_the_job_names_our_components_without_arguments_and_no_filters() -> None
     client, server = files["app/config/config_fed_client.json"], files["app/config/config_fed_server.json"]
     assert client["executors"] == [
         {
-            "tasks": [
-                "setup",
-                "heads",
-                "cosign",
-                "draw-commit",
-                "draw-reveal",
-                "draw-settle",
-                "keys",
-                "confirm",
-                "agree",
-                "conclude",
-                "train",
-                "acknowledge",
-                "reveal",
-                "release",
-                "model",
-            ],
+            "tasks": list(TASKS),
             "executor": {"path": names.EXECUTOR, "args": {}},
         }
     ]
