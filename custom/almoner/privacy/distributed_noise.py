@@ -9,8 +9,8 @@ A sum of discrete Gaussians is not quite one. With m = t - c shares and d cells 
 
     ε = Δ/σ + τ·√d,   τ = 10·Σ_{k=1}^{m-1} exp(-2π²·σ_i²·k/(k+1))
 
-and with σ_i of at least 4 steps τ is below 10^-67 for each k. Where the target allows less, a site adds 4 steps all the
-same, and the charge is that of the noise that is added.
+and with σ_i of at least 4 steps τ is below 10^-65. So that σ_i is that large, integers are sent in steps of 1/g of a
+unit where a target allows less noise: times g, the least that is enough, and Δ with them.
 
 Reference: Kairouz, Liu, Steinke, "The distributed discrete Gaussian mechanism", arXiv:2102.06387, Theorem 1 (with n
 there the number of honest contributors, m here).
@@ -40,23 +40,31 @@ class SharedNoise:
     """What each site adds to the cells of one part.
 
     Args:
-        site_sigma: σ_i of the discrete Gaussian that a site draws for each cell.
+        steps: g, how many steps a unit has.
+        step_sigma: σ_i of the discrete Gaussian that a site draws for each cell, in steps.
         num_shares: t - c, the shares that the guarantee counts on.
     """
 
     part: Part
-    site_sigma: float
+    steps: int
+    step_sigma: float
     num_shares: int
 
     @property
+    def site_sigma(self) -> float:
+        """σ_i in units."""
+        return self.step_sigma / self.steps
+
+    @property
     def sigma(self) -> float:
-        """What the shares that count amount to at least."""
+        """What the shares that count amount to at least, in units."""
         return self.site_sigma * math.sqrt(self.num_shares)
 
     @property
     def rho(self) -> float:
         """What the part is charged: ½ε², see the module."""
-        epsilon = distributed_epsilon(self.part.bound, self.site_sigma, self.num_shares, self.part.num_cells)
+        bound = self.part.bound * self.steps
+        epsilon = distributed_epsilon(bound, self.step_sigma, self.num_shares, self.part.num_cells)
         return epsilon**2 / 2 * _SAFETY
 
 
@@ -64,7 +72,7 @@ def distributed_epsilon(bound: float, site_sigma: float, num_shares: int, num_ce
     """Return ε such that the sum of shares is ½ε²-zCDP.
 
     Args:
-        bound: Δ, the most that one unit moves the cells in the L2 norm, in steps.
+        bound: Δ, the most that one unit of privacy moves the cells in the L2 norm, in steps.
         site_sigma: σ_i, in steps.
         num_shares: m, the shares in the sum that nobody else knows.
         num_cells: d.
@@ -107,9 +115,10 @@ def shared_noise(spec: StatisticsSpec, num_sites: int) -> tuple[SharedNoise, ...
 
 
 def _share_of(part: Part, rho: float, num_shares: int) -> SharedNoise:
-    """Return the least σ_i that keeps a part to its ρ, and at least the smallest that is allowed."""
-    needed = part.bound / math.sqrt(2 * rho) * (1 + 1e-9)
-    return SharedNoise(part, max(MIN_SITE_SIGMA, needed / math.sqrt(num_shares)), num_shares)
+    """Return the least σ_i that keeps a part to its ρ, on the coarsest grid on which it is large enough."""
+    needed = part.bound / math.sqrt(2 * rho * num_shares) * (1 + 1e-9)
+    steps = max(1, math.ceil(MIN_SITE_SIGMA / needed))
+    return SharedNoise(part, steps, max(MIN_SITE_SIGMA, needed * steps), num_shares)
 
 
 def distributed_plan(spec: StatisticsSpec, num_sites: int) -> JobPlan:

@@ -25,7 +25,8 @@ def check_range(spec: StatisticsSpec, num_sites: int, total_records: int) -> Non
         PolicyViolation: a sum could wrap.
     """
     for noise in shared_noise(spec, num_sites):
-        largest = RECORDS_SLACK * total_records * noise.part.bound + NOISE_SIGMAS * num_sites * noise.site_sigma
+        records = RECORDS_SLACK * total_records * noise.part.bound * noise.steps
+        largest = records + NOISE_SIGMAS * num_sites * noise.step_sigma
         if largest >= MODULUS / 2:
             query = spec.queries[noise.part.query].name
             raise PolicyViolation(f"sums of {query} could wrap the modulus → narrower bounds, or a coarser step")

@@ -1,5 +1,6 @@
 """What a request's numbers over several sites are, and how far the noise of either trust model moves them."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +11,7 @@ from almoner.privacy.plans import plan_of
 from almoner.privacy.statistics_plan import statistics_parts
 from almoner.release.answers import interpret
 from almoner.release.laws import NoiseLaw, PartNoise, local_noise
+from almoner.release.share import in_units
 from almoner.schema.answer import Answer
 from almoner.schema.statistics import StatisticsSpec
 
@@ -30,18 +32,26 @@ def opened(spec: StatisticsSpec, total: Cells, num_sites: int, num_contributors:
     """Read the total of a distributed request.
 
     Args:
-        total: int64[D], noise included.
+        total: int64[D], noise included, in the steps that it was added up in.
         num_sites: all sites of the job; what the noise was sized by.
         num_contributors: the sites in the total, each with a share of noise.
     """
-    return interpret(spec, total, distributed_noise(spec, num_sites, num_contributors))
+    noise = distributed_noise(spec, num_sites, num_contributors)
+    return interpret(spec, in_units(spec, total, num_sites), noise)
 
 
 def distributed_noise(spec: StatisticsSpec, num_sites: int, num_contributors: int) -> tuple[PartNoise, ...]:
-    """Return law and event of each part of a distributed total."""
+    """Return law and event of each part of a distributed total in units.
+
+    Where it was added up in finer steps, rounding to units adds 1/12 to the variance.
+    """
     (step,) = plan_of(spec, num_sites).steps
-    laws = (NoiseLaw("discrete_gaussian", each.site_sigma, num_contributors) for each in shared_noise(spec, num_sites))
-    return tuple(PartNoise(law, event) for law, event in zip(laws, step.events, strict=True))
+    found = []
+    for each, event in zip(shared_noise(spec, num_sites), step.events, strict=True):
+        rounding = 1 / 12 / num_contributors if each.steps > 1 else 0.0
+        scale = math.sqrt(each.site_sigma**2 + rounding)
+        found.append(PartNoise(NoiseLaw("discrete_gaussian", scale, num_contributors), event))
+    return tuple(found)
 
 
 def statistics_lines(spec: StatisticsSpec, num_sites: int) -> tuple[str, ...]:
