@@ -4,7 +4,10 @@ One federation, tests in this order. Hooks write down what sites were about to s
 """
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +79,14 @@ def local(root: Path) -> StatisticsSpec:
 @pytest.fixture(scope="module")
 def distributed(root: Path) -> StatisticsSpec:
     return load_document(root / "jobs" / "hospital_statistics_distributed.yaml", StatisticsSpec)
+
+
+def almoner(*arguments: str) -> str:
+    """Run a command as a user does; return what it prints."""
+    command = [sys.executable, "-m", "almoner.cli.main", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "250"}, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def submit(session: UserSession, consortium: ProvisionedConsortium, spec: AnyJobSpec, out: Path) -> str:
@@ -157,11 +168,42 @@ def test_only_the_noised_total_opens(
     total = np.array(result.statistics.total if result.statistics else ())
     sent = {site: np.array(noted(notes, job_id, site, "update")[1]) for site in SITES}
     assert (total == sum(sent.values())).all()
+    kit, out = str(consortium.user_kit(LEAD)), str(tmp_path / "printed")
+    printed = almoner("job", "result", job_id, "--kit", kit, "--study", "cardiology", "--out", out)
+    assert "all sites:" in printed
+    assert "2 of 4 sites keep their noise" in printed or "95 %" in printed
     truth = sum(exact(consortium, site, distributed) for site in SITES)
     assert is_near(total, truth, distributed, 2)
     assert (sent["hungary"] != exact(consortium, "hungary", distributed)).any()
     assert result.statistics is not None
     assert result.statistics.by_site == {}
+
+
+def test_training_and_releases_draw_on_one_account_until_it_refuses(
+    consortium: ProvisionedConsortium, session: UserSession, heart_spec: JobSpec, tmp_path: Path
+) -> None:
+    privacy = heart_spec.privacy.model_copy(update={"target_epsilon": 1.3})
+    spec = heart_spec.model_copy(update={"rounds": 2, "privacy": privacy})
+    reports: list[JobReport] = []
+    while not reports or (reports[-1].completed and len(reports) < 8):
+        reports.append(ended(session, submit(session, consortium, spec, tmp_path / str(len(reports)))))
+    refusal = reports[-1].answers["cleveland"]
+    assert len(reports) > 1, "at least one job was trained"
+    assert "refused by cleveland" in refusal
+    assert "budget.remaining" in refusal
+    with Ledger.open(consortium.site_folder("cleveland") / LEDGER) as ledger:
+        ledger.verify()
+        (rows,) = statement_rows(ledger).values()
+        account = ledger.account("cleveland-cardiology")
+    kinds = [row["kind"] for row in rows]
+    assert kinds == ["statistics"] * 3 + ["training"] * (len(reports) - 1)
+    assert [row["rdp"] == 0 for row in rows].count(True) == 1, "the repeated request"
+    printed = almoner("ledger", "report", str(consortium.site_folder("cleveland")))
+    assert printed.count("hospital-statistics") >= 2
+    assert printed.count("heart-disease") == len(reports) - 1
+    assert rows[-1]["epsilon_after"] == account.epsilon_spent <= 3.0
+    assert sum(row["rdp"] for row in rows) == pytest.approx(account.rdp_spent)
+    assert json.dumps(rows)
 
 
 @pytest.mark.threat("T-70")
@@ -173,7 +215,7 @@ def test_a_site_drops_out_and_the_rest_is_noised_enough(
     notes: Path,
     tmp_path: Path,
 ) -> None:
-    """The site is killed when it was charged and had drawn its noise, but nothing of it was sent."""
+    """The last job: the site is killed when it was charged and had drawn its noise, but nothing of it was sent."""
     before = spent(consortium, VICTIM)
     job_id = submit(session, consortium, distributed.model_copy(update={"name": "hold-train"}), tmp_path)
     wait_until((notes / f"{job_id}.held").exists, 120.0)
@@ -189,31 +231,6 @@ def test_a_site_drops_out_and_the_rest_is_noised_enough(
     assert spent(consortium, VICTIM) - before == pytest.approx(plan_of(distributed, 4).charge(order)), (
         "it stays charged"
     )
-    federation.start_one(VICTIM)
-    federation.wait_for_sites(SITES)
-
-
-def test_training_and_releases_draw_on_one_account_until_it_refuses(
-    consortium: ProvisionedConsortium, session: UserSession, heart_spec: JobSpec, tmp_path: Path
-) -> None:
-    spec = heart_spec.model_copy(update={"rounds": 2})
-    reports: list[JobReport] = []
-    while not reports or (reports[-1].completed and len(reports) < 8):
-        reports.append(ended(session, submit(session, consortium, spec, tmp_path / str(len(reports)))))
-    refusal = reports[-1].answers["cleveland"]
-    assert len(reports) > 1, "at least one job was trained"
-    assert "refused by cleveland" in refusal
-    assert "budget.remaining" in refusal
-    with Ledger.open(consortium.site_folder("cleveland") / LEDGER) as ledger:
-        ledger.verify()
-        (rows,) = statement_rows(ledger).values()
-        account = ledger.account("cleveland-cardiology")
-    kinds = [row["kind"] for row in rows]
-    assert kinds == ["statistics"] * 4 + ["training"] * (len(reports) - 1)
-    assert [row["rdp"] == 0 for row in rows].count(True) == 1, "the repeated request"
-    assert rows[-1]["epsilon_after"] == account.epsilon_spent <= 3.0
-    assert sum(row["rdp"] for row in rows) == pytest.approx(account.rdp_spent)
-    assert json.dumps(rows)
 
 
 class TestAReader:
