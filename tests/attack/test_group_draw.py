@@ -206,7 +206,7 @@ def sums_seen(stores: Stores, jobs: int) -> tuple[np.ndarray, np.ndarray]:
 
 def parts_of(job, total):
     grouping = job.server._grouping
-    split = grouping.split_total(total.contributors, total.body)
+    split = grouping.split("total", total.contributors, total.body)
     return [
         (grouping.terms_of(place), read_total(grouping.terms_of(place), len(sites), part))
         for place, (sites, part) in split.items()

@@ -61,7 +61,7 @@ def in_groups() -> bool:
     job = grouped(9, 3)
     job.set_up()
     true = job.round(1)
-    (_, first), (_, second), _ = job.server._grouping.split_total(true.contributors, true.body).values()
+    (_, first), (_, second), _ = job.server._grouping.split("total", true.contributors, true.body).values()
     victim, *others = groups_of(job)[0]
     total = second_round(job, victim, tuple(others), first + second + second)
     own = total[: len(first)]

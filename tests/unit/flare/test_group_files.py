@@ -74,7 +74,7 @@ def test_what_is_said_lies_on_the_disk_and_in_the_ledger(context: JobContext, pk
     assert not path.is_relative_to(context.site.kit)
     assert [(entry["study"], entry["epoch"], entry["groups"]) for entry in noted(context)] == [(STUDY, 1, 2)]
     assert held.secret not in json.dumps(noted(context))
-    assert stored_groups(context.site) == {STUDY: 2}
+    assert stored_groups(context.site, STUDY) == {STUDY: 2}
     assert len(carry_out(sides)) == 1
     assert noted(context)[-1]["listed"] == read_records(context.site)[STUDY].listed
     assert read_records(context.site)[STUDY].groups == sides[SITE].groups
@@ -158,7 +158,7 @@ class TestNewEpochs:
         made = redraw_groups(context.site, STUDY, 1, None, officer)
         assert (made.epoch, made.group_sizes, made.groups) == (2, (4,), None)
         assert made.secret != old.secret
-        assert stored_groups(context.site) == {STUDY: 1}
+        assert stored_groups(context.site, STUDY) == {STUDY: 1}
         with pytest.raises(ProtocolError, match="4 sites in 1 groups, not 4 in 2"):
             draw(context, pki)[SITE].answer("draw-commit", (), b"")
         said = slot(draw(context, pki, (4,))[SITE].answer("draw-commit", (), b""), SITE)
@@ -252,4 +252,4 @@ def test_jobs_at_once_draw_once(
 
 
 def test_a_site_that_never_drew_has_no_groups(context: JobContext) -> None:
-    assert stored_groups(context.site) == {}
+    assert stored_groups(context.site, STUDY) == {}

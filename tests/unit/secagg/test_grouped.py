@@ -11,7 +11,7 @@ from tests.simulator import Simulation, losing, names_of, snapshot
 
 from almoner.errors import FederationError, ProtocolError
 from almoner.secagg.group_means import GroupSum, exact_norm, robust_total
-from almoner.secagg.grouping import Grouping
+from almoner.secagg.grouping import DrawnGroups
 
 
 def check_opened(job: Simulation, number: int, opened: dict[str, np.ndarray]) -> None:
@@ -180,7 +180,7 @@ def test_whatever_drops_out_all_who_go_on_take_one_step_or_none_does(started: Si
 
 class TestTheStep:
     TERMS = grouped_terms(9, 3)
-    GROUPING = Grouping(TERMS, (("site-1", "site-2", "site-3"), ("site-4", "site-5", "site-6"), names_of(9)[6:]))
+    GROUPING = DrawnGroups(TERMS, (("site-1", "site-2", "site-3"), ("site-4", "site-5", "site-6"), names_of(9)[6:]))
 
     def sums(self, *values: list[int]) -> dict[int, GroupSum]:
         padded = [np.array(row + [0] * (7 - len(row)), dtype=np.int64) for row in values]
