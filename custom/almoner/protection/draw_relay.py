@@ -1,11 +1,10 @@
 """How the sites of a study draw its groups: the server's side, which relays, remembers nothing and decides nothing.
 
-Each answer has a slot for every site. Of a site's good commitments, the one that most of the others hold counts, and its
-own word only if none of them holds any: they keep the one for which they disclosed, and cannot for another. One that its
-site does not give itself counts only if more than half of those who answered hold it, as they do once a draw stands.
-So one site that commits anew, and messages that are lost, bring no honest sites onto two lists. A site that holds
-another epoch, list or result than most is left out of the job. The server can stop the draw, and so can a site; neither
-can have another.
+Each answer has a slot for every site. Of a site's good commitments the one that most of the others hold counts, and its
+own word only if none of them holds any: who holds one has disclosed for it, and does for no other. Where a site gives
+none itself, one counts only if more than half of those who answered hold it, as they do once the draw stands. So no one
+site, with whatever messages are lost, has honest sites disclose for two lists. A site that holds another epoch, list or
+result than most is left out of the job. The server can stop the draw, and so can a site; neither can have another.
 """
 
 import logging

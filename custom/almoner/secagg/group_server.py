@@ -3,8 +3,8 @@
 Questions of the same task go out as one. A group has failed if its own server gives up, or its total holds no sum: its
 members are asked nothing more, it is in no total, and the job goes on as long as the layout bears it.
 
-One member can fail its group: it is silent, sends words that are no values, or a bad tag. Nobody can tell which member it
-was, since a lying server can do as much; the log and the error name the group.
+One member can fail its group: by silence, by words that are no values, or by a bad tag. Nobody can tell whose words or
+tag it was, or whether the server lies: log and error name the group.
 """
 
 import logging

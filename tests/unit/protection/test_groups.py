@@ -144,11 +144,14 @@ def test_robustness_may_exceed_privacy() -> None:
 def test_the_plan_says_what_a_layout_bears_and_costs() -> None:
     assert GroupLayout(10, 3, 1, 1, "median").describe() == (
         "groups: 10 sites in 3 groups (1 of 4 and 2 of 3), drawn once for the study by its sites",
-        "attackers: bears 1 site that may send anything: each spoils its group, and median bears 1 bad of 3 groups",
+        "attackers: bears 1 site that may send any values: each spoils its group, and median bears 1 bad of 3 groups; "
+        "one that breaks the protocol (false words, a bad tag) fails its group, which ends the job and is named",
         "drops: bears 1 in a group of 4, 0 in a group of 3; bears 0 failed groups: 1 site missing, honest or not, can "
         "end the job",
         "price: the server and every site see each group's mean; a server with 1 site at its side sees the sum of as "
         "few as 2 others, under their noise; sites take other groups' sums on its word; one bad or missing site can "
         "take its group with it",
     )
-    assert "bears 1 failed groups: 4 sites missing" in GroupLayout(50, 10, 1, 3, "krum").describe()[2]
+    _, attackers, drops, _ = GroupLayout(50, 10, 1, 3, "krum").describe()
+    assert "fails its group, which is borne as below" in attackers
+    assert "bears 1 failed groups: 4 sites missing" in drops
