@@ -191,8 +191,8 @@ class JobRun:
 
         Args:
             need: how many; the job's `min_sites` unless given.
-            enough: with how many the rest is late; unless given all where sites form groups, which a single late site
-                can end, and `need` otherwise.
+            enough: with how many the rest is late; unless given `need`, or all where sites form groups: a single late
+                one can end such a job.
 
         Raises:
             FederationError: there were fewer.
