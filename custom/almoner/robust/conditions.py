@@ -1,26 +1,10 @@
 """How many rows each rule needs to withstand f Byzantine ones: the conditions of the papers."""
 
-from typing import Literal
-
 from almoner.errors import PolicyViolation
-
-RuleKind = Literal[
-    "krum",
-    "multi_krum",
-    "bulyan",
-    "median",
-    "trimmed_mean",
-    "geometric_median",
-    "centered_clipping",
-    "norm_clipped_mean",
-]
-PreAggregationKind = Literal["nearest_neighbour_mixing", "bucketing", "static_clipping"]
+from almoner.schema.job import PreAggregationKind, RuleKind
 
 BUCKET_SIZE = 2
 """Rows of a bucket (Karimireddy et al., arXiv:2006.09365, who find that 2 is enough)."""
-
-CLIPPING: frozenset[str] = frozenset({"static_clipping", "centered_clipping", "norm_clipped_mean"})
-"""The rules and pre-aggregations that need an l2_clip_norm."""
 
 _CONDITIONS: dict[RuleKind, tuple[int, int, str]] = {
     "krum": (2, 3, "Blanchard et al., NeurIPS 2017"),
