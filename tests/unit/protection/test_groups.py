@@ -149,8 +149,8 @@ def test_the_plan_says_what_a_layout_bears_and_costs() -> None:
         "drops: bears 1 in a group of 4, 0 in a group of 3; bears 0 failed groups; min_sites 8 bears 2 missing in "
         "all: 1 site missing, honest or not, can end the job",
         "price: the server and every site see each group's mean; a server with 1 site at its side sees the sum of as "
-        "few as 2 others, and by leaving members out sums over others in other rounds, under their noise; sites take other groups' sums on its word; one bad or missing site can "
-        "take its group with it",
+        "few as 2 others, and by leaving members out sums over others in other rounds, under their noise; sites take "
+        "other groups' sums on its word; one bad or missing site can take its group with it",
     )
     wide = GroupLayout(50, 10, 1, 3, "krum")
     assert "bears 1 failed groups; min_sites 40 bears 10 missing in all: 4 sites missing" in wide.describe(40)[2]
