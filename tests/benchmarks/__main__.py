@@ -22,6 +22,7 @@ BENCHMARKS = {
     "he": "tests.benchmarks.he_speed",
     "secagg": "tests.benchmarks.secagg_speed",
     "memory": "tests.benchmarks.protection_memory",
+    "robust": "tests.benchmarks.robust_speed",
 }
 
 

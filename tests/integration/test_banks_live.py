@@ -127,17 +127,18 @@ def pooled_auc(consortium: ProvisionedConsortium, models: dict[str, list[float]]
 def test_one_bank_ruins_the_plain_job_and_neither_robust_one(
     consortium: ProvisionedConsortium, results: dict[str, JobResult]
 ) -> None:
-    """A clean job comes to an AUC of about 0.84 after 8 rounds.
+    """Two runs, with 3 local steps and learning rate 8: clean 0.845 and 0.845, plain 0.53 and 0.59, robust 0.842 and
+    0.845, grouped 0.831 and 0.834. The bounds leave room for noise, whose spread was not measured.
 
-    The median of three groups costs more than the rules over ten sites: with one group bad, it is the smaller or the
-    larger of two noisy means in every entry.
+    The median of three groups costs more than a rule over ten sites: with one group bad, each entry is the smaller or
+    the larger of two noisy means.
     """
     found = pooled_auc(consortium, {name: result.model or [] for name, result in results.items()})
     print(found)
     assert found["clean"] > 0.8, found
     assert found["plain"] < found["clean"] - 0.1, found
-    assert found["robust"] > found["clean"] - 0.02, found
-    assert found["grouped"] > found["clean"] - 0.05, found
+    assert found["robust"] > found["clean"] - 0.015, found
+    assert found["grouped"] > found["clean"] - 0.04, found
 
 
 def test_reports_say_what_became_of_the_liar(consortium: ProvisionedConsortium, results: dict[str, JobResult]) -> None:
@@ -186,7 +187,7 @@ def test_the_job_goes_on_when_a_member_of_the_largest_group_is_killed(
             killed.append(victim)
             federation.kill(victim)
 
-    job_id = submit("bank_credit_secure", "-killed", rounds=3)
+    job_id = submit("bank_credit_secure", "-killed", rounds=2)
     report = session.follow(job_id, kill, JOB_SECONDS)
     assert report.completed, report
     result = read_result(session.download(job_id, tmp_path))

@@ -75,8 +75,10 @@ class Cloud:
             return row
         if self.places is None:
             return np.asarray(weights @ self.received)
-        parts = [weights @ self.received[self.places, block] for block in self.blocks(self.width(4))]
-        return np.concatenate(parts)
+        result = np.empty(self.dimension, dtype=np.float32)
+        for block in self.blocks(self.width(4)):
+            np.matmul(weights, self.received[self.places, block], out=result[block])
+        return result
 
     def shares(self, coefficients: Matrix) -> Matrix:
         """Return which weighted sum of the rows that take part a weighted sum of the rows is, float64[k]."""

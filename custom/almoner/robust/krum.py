@@ -28,8 +28,8 @@ class Krum(Rule):
     """Take the row whose n − f − 2 nearest others are nearest.
 
     *Guarantee*: the result is one of the rows, and has an honest row within √(n−f−2) honest diameters. It is the same
-    bit for bit on every machine and in any order of the rows: the scores from the matrix product decide only where
-    they are further apart than their rounding errors; else exact sums, in a fixed order, do.
+    bit for bit on every machine and in any order of the rows, unless rows were mixed before: the scores from the matrix
+    product decide only where they are further apart than their rounding errors; else sums in a fixed order do.
 
     The report's score is Krum's, a sum of squared distances.
 

@@ -53,7 +53,8 @@ OPTIONAL = {
     SitePolicy: {"quotas"},
     DatasetConfig: {"unit_column"},
 }
-"""Fields that may be left out; each is a restriction that is then not there, or that another field has, or what a join of ids needs."""
+"""Fields that may be left out; each is a restriction that is then not there, or another field's (or what a join of ids
+needs)."""
 
 
 def test_only_restrictions_beside_the_privacy_parameters_may_be_left_out() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from almoner.protection.groups import GroupLayout
+from almoner.protection.scheme import VALUE_BOUND
 from almoner.robust.conditions import require
 from almoner.robust.rows import integer_total, mean_rows
 from almoner.robust.rules import make_rule
@@ -117,13 +118,16 @@ class RobustRule(Defence):
         require(self.rule, num_sites, num_byzantine, self.pre)
 
     def combine(self, terms: RoundTerms, number: int, sent: Integers) -> Integers:
-        """Apply the rule; see the base class."""
-        return _apply(self.rule, self.pre, terms, number, sent, terms.sizes)
+        """Apply the rule, and cut its result to what so many sites can sum to, as the server does."""
+        bound = len(sent) * VALUE_BOUND
+        return np.clip(_apply(self.rule, self.pre, terms, number, sent, terms.sizes), -bound, bound)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupedRule(Defence):
     """A robust rule over the means of groups, clipped first: what secure aggregation in groups leaves to see.
+
+    It computes what `secagg.group_means` does, but for the last bits of a clipped mean.
 
     Args:
         rule: which one.

@@ -65,7 +65,7 @@ class Arena:
 
     def colluders(self, seed: int, num_byzantine: int) -> tuple[int, ...]:
         """Return which sites lie: the first f of a seeded permutation, so that one of two lies alone too."""
-        order = np.random.default_rng([seed, len(self.sites)]).permutation(len(self.sites))
+        order = np.random.default_rng([seed, 2, len(self.sites)]).permutation(len(self.sites))
         return tuple(sorted(int(index) for index in order[:num_byzantine]))
 
 

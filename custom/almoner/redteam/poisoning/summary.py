@@ -94,7 +94,7 @@ def summarise(contest: Contest, scores: Mapping[Duel, Score]) -> Summary:
             average_precision=_mean(found, "average_precision"),
             backdoor=backdoor,
             keeps_auc=auc >= least_auc,
-            keeps_backdoor_shut=key[0] not in BACKDOORS or not backdoor > most_backdoor,
+            keeps_backdoor_shut=key[0] not in BACKDOORS or backdoor <= most_backdoor,
         )
     return Summary(contest, cells[reference], cells)
 
