@@ -24,8 +24,8 @@ from almoner.schema.job import JobEnvelope
 
 logger = logging.getLogger(__name__)
 
-Ask = Callable[[TaskHeader, bytes, tuple[str, ...], int, IsGood], dict[str, Reply]]
-"""Sends a task to sites and returns what they answer by site; waits for at least so many good answers."""
+Ask = Callable[[TaskHeader, bytes, tuple[str, ...], int, int, IsGood], dict[str, Reply]]
+"""Sends a task to sites and returns what they answer by site; see `Answers` for the two numbers."""
 T = TypeVar("T")
 
 
@@ -121,9 +121,17 @@ class JobRun:
         ring: tuple[str, ...] = ()
         if task == "train":
             body, parts, ring = self._last.body + body, self._last.contributors, parts
-        need, lengths = question.min_answers, question.answer_bytes
         answers = self._gather(
-            task, question.number, question.sites, REPLY_TO[task], parts, body, ring=ring, need=need, lengths=lengths
+            task,
+            question.number,
+            question.sites,
+            REPLY_TO[task],
+            parts,
+            body,
+            ring=ring,
+            need=question.min_answers,
+            enough=question.enough_answers,
+            lengths=question.answer_bytes,
         )
         if task in ("train", "acknowledge"):
             self._sites = tuple(answers)
@@ -154,13 +162,15 @@ class JobRun:
         wanted: ReplyKind,
         least: int,
         lengths: dict[str, int],
+        enough: int | None = None,
     ) -> dict[str, bytes]:
         """Ask sites for one kind of reply, if there are enough; return the good ones' bodies in roster order."""
 
         def is_good(site: str, reply: Reply) -> bool:
             return self._checks.looks_good(reply, wanted, header.round, lengths.get(site))
 
-        replies = self.ask(header, body, sites, least, is_good) if len(sites) >= least else {}
+        enough = least if enough is None else enough
+        replies = self.ask(header, body, sites, least, enough, is_good) if len(sites) >= least else {}
         return self._checks.good(replies, wanted, header.round, lengths)
 
     def _gather(
@@ -174,19 +184,24 @@ class JobRun:
         *,
         ring: tuple[str, ...] = (),
         need: int | None = None,
+        enough: int | None = None,
         lengths: dict[str, int] | None = None,
     ) -> dict[str, bytes]:
         """Ask as `_ask` does, and demand enough good replies.
 
         Args:
             need: how many; the job's `min_sites` unless given.
+            enough: with how many the rest is late; unless given all where sites form groups, which a single late site
+                can end, and `need` otherwise.
 
         Raises:
             FederationError: there were fewer.
         """
         least = self.envelope.spec.min_sites if need is None else need
         header = TaskHeader(kind=kind, round=number, contributors=parts, ring=ring, consents={})
-        good = self._ask(header, body, sites, wanted, least, lengths or {})
+        if enough is None and self.envelope.spec.grouping is not None:
+            enough = len(sites)
+        good = self._ask(header, body, sites, wanted, least, lengths or {}, enough)
         if len(good) < least:
             what = kind if number == 0 or kind == "release" else f"round {number}, {kind}"
             raise FederationError(f"{what}: {len(good)} of at least {least} sites answered; the job ends here")

@@ -77,9 +77,9 @@ class SiteJob:
             match header.kind:
                 case "setup" | "heads" | "cosign":
                     return self._set_up(header, body)
-                case "draw-commit" | "draw-reveal" | "draw-settle" as task:
-                    return self._answer_protection(task, header, body)
-                case "keys" | "confirm" | "agree" | "conclude" | "acknowledge" | "reveal" as task:
+                case "train" | "release" | "model":
+                    pass
+                case task:
                     return self._answer_protection(task, header, body)
             if self._state not in (State.READY, State.RELEASED):
                 raise ProtocolError(f"task {header.kind} in state {self._state.name}")

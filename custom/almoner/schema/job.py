@@ -142,7 +142,7 @@ class SecaggAggregation(Model):
             least two others, and no less. The larger c is, the more sites a round, or each group, needs.
         groups: into how many groups the study's sites are drawn, once for the study, m.
         rule: how the groups' means are combined; each site computes it itself.
-        num_byzantine_sites: sites that may send anything, f. Each spoils its group; f may exceed c.
+        num_byzantine_sites: sites that may send any values, f. Each spoils its group; f may exceed c.
         l2_clip_norm: L2 norm to which the groups' means are cut.
     """
 
