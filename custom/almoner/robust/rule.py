@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from almoner.robust.admit import admit, check_input
 from almoner.robust.cloud import Cloud, Matrix, Rows
-from almoner.robust.conditions import PreAggregationKind, RuleKind, require
+from almoner.robust.conditions import require
 from almoner.robust.report import Aggregate, RowReport, RuleReport, Vector
+from almoner.schema.job import PreAggregationKind, RuleKind
 
 
 @dataclass(frozen=True)

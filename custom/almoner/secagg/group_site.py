@@ -9,8 +9,12 @@ Transitions (every other question raises `ProtocolError` and ends the job at thi
 
 *Guarantee*, with at most c colluding sites, all of which may be in one group, and whatever the server does: what leaves
 this site shows the server nothing of its values but a sum over at least t sites of its group, so at least two honest
-ones; over the study's jobs the groups stay the same, so sums do not intersect. With at most f sites whose values are
-what they like, and a server that adds and shows what it was sent, the step is within the bound of the layout's rule.
+ones, and one such sum a round. Over the study's jobs the groups stay the same, so that no sum is over members of two
+groups. It may be over other members of its group in each round, as in any secret sharing that bears drops: a server
+that leaves out one member, then another, can subtract. What it gets is of different rounds' updates, each with noise
+of its own, and this noise, which the account is charged for, is all that protects them then. With at most f sites
+whose values are what they like, and a server that adds and shows what it was sent, the step is within the bound of the
+layout's rule.
 
 *Price*: the server, and every site, see each group's sum. A bad site spoils its group's sum with its values. One that
 breaks the protocol, or is silent, may fail its group, and with it the job, where the layout bears no failed group.
