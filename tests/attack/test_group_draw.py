@@ -3,6 +3,7 @@
 Each attack is carried out with the control taken out first, and succeeds; then with the control in, and fails.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
@@ -13,7 +14,7 @@ from tests.grouped import Drawing, Stores, draw_terms, grouped
 from tests.simulator import altered, key_pem, names_of
 
 from almoner.errors import FederationError, ProtocolError
-from almoner.protection import draw_site
+from almoner.protection import draw_relay, draw_site
 from almoner.protection.draw import (
     COMMITMENT_BYTES,
     DISCLOSURE_BYTES,
@@ -111,8 +112,6 @@ def test_two_lists_of_commitments_give_no_groups(monkeypatch):
 
     def relay(drawing: Drawing) -> None:
         """The server relays what the sites say, checked by nobody."""
-        from almoner.protection import draw_relay
-
         with monkeypatch.context() as patch:
             patch.setattr(draw_relay, "verify_disclosure", lambda *arguments: None)
             drawing.result()
@@ -206,7 +205,7 @@ def sums_seen(stores: Stores, jobs: int) -> tuple[np.ndarray, np.ndarray]:
 
 def parts_of(job, total):
     grouping = job.server._grouping
-    split = grouping.split_total(total.contributors, total.body)
+    split = grouping.split("total", total.contributors, total.body)
     return [
         (grouping.terms_of(place), read_total(grouping.terms_of(place), len(sites), part))
         for place, (sites, part) in split.items()
@@ -261,3 +260,56 @@ def test_a_draw_of_another_study_or_epoch_counts_for_nothing():
     body = pack(SITES, {site: bytes.fromhex(later[site].record.commitments[site]) for site in SITES}, COMMITMENT_BYTES)
     with pytest.raises(ProtocolError, match="is not one of epoch 1"):
         Drawing.among(TERMS, committed()).sites[VICTIM].answer("draw-reveal", 0, SITES, body)
+
+
+def own_word_first(held: dict[str, dict[str, bytes]], site: str) -> list[bytes]:
+    """Count a site's own word as the others'; the first one wins a draw."""
+    return [said for said, _ in Counter(parts[site] for parts in held.values() if site in parts).most_common()]
+
+
+def with_two_commitments(stores: Stores, gone: str) -> str:
+    """Have one site alone disclose over the liar's commitment, and the others told of another; return the outcome.
+
+    Args:
+        gone: whose answer is lost when the second list is made; the liar has its commitment.
+    """
+    first = Drawing.among(TERMS, stores)
+    first.shown = lambda question, site: question if question.task == "draw-commit" or site == ALONE else None
+    with pytest.raises(FederationError):
+        first.result()
+    listed = {site: bytes.fromhex(stores[site].record.commitments[site]) for site in SITES}
+    kept, stores[FIRST].record = stores[FIRST].record, None
+    again = Drawing.among(TERMS, stores)
+
+    def heard(question, site, said):
+        if question.task != "draw-commit" or not gone:
+            return said
+        own = unpack(SITES, said, COMMITMENT_BYTES)
+        return None if site == gone else pack(SITES, listed | own, COMMITMENT_BYTES) if site == FIRST else said
+
+    again.heard = heard
+    with pytest.raises(FederationError) as caught:
+        again.result()
+    stores[FIRST].record = kept  # it gives in
+    return str(caught.value)
+
+
+FIRST, ALONE = "site-1", "site-9"
+
+
+@pytest.mark.threat("T-42")
+@pytest.mark.parametrize(
+    ("gone", "outcome"), [("", "no disclosure of site-1 for"), (ALONE, "no commitment of site-9 for")]
+)
+def test_one_member_and_lost_messages_do_not_bring_the_honest_sites_onto_two_lists(monkeypatch, gone, outcome):
+    with monkeypatch.context() as patch:
+        patch.setattr(draw_relay, "_most_held", own_word_first)
+        stores = Stores()
+        with_two_commitments(stores, gone)
+        assert len({stores[site].record.listed for site in SITES[1:]}) == 2
+        for _ in range(2):
+            with pytest.raises(FederationError, match="no disclosure of"):
+                Drawing.among(TERMS, stores).result()
+    stores = Stores()
+    assert outcome in with_two_commitments(stores, gone)
+    assert Drawing.among(TERMS, stores).result() in stores.groups()

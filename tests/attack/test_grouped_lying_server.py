@@ -8,7 +8,7 @@ from tests.simulator import Simulation, names_of, snapshot
 from almoner.errors import FederationError, ProtocolError
 from almoner.secagg import group_site
 from almoner.secagg.group_server import GroupedServer
-from almoner.secagg.grouping import Grouping
+from almoner.secagg.grouping import DrawnGroups
 from almoner.secagg.total import read_total
 
 
@@ -29,7 +29,7 @@ class SwappingServer(GroupedServer):
         chosen = tuple(tuple(swapped[place : place + 3]) for place in (0, 3, 6))
         if chosen == drawn:
             chosen = tuple(tuple(swapped[place::3]) for place in (0, 1, 2))
-        self._grouping = Grouping(self._terms, chosen)
+        self._grouping = DrawnGroups(self._terms, chosen)
         terms = [self._grouping.terms_of(place) for place in range(3)]
         self._servers = {place: self._servers[place].__class__(own, self._roster) for place, own in enumerate(terms)}
         return super()._in_step(sites, start)
@@ -48,7 +48,7 @@ def told_totals(job: Simulation, change) -> dict[str, np.ndarray]:
     """Run a round, and show every site what `change` makes of its groups' totals."""
     total = job.round(1)
     grouping = job.server._grouping
-    parts = {place: part for place, (_, part) in grouping.split_total(total.contributors, total.body).items()}
+    parts = {place: part for place, (_, part) in grouping.split("total", total.contributors, total.body).items()}
     opened = {}
     for site, side in job.sites.items():
         try:
@@ -86,7 +86,7 @@ def test_a_total_without_the_own_group_is_refused(started: Simulation):
     job = snapshot(started)
     total = job.round(1)
     grouping = job.server._grouping
-    parts = grouping.split_total(total.contributors, total.body)
+    parts = grouping.split("total", total.contributors, total.body)
     for site, side in job.sites.items():
         place = grouping.place(site)
         others = tuple(name for name in total.contributors if name not in grouping.groups[place])

@@ -47,7 +47,7 @@ def byzfl_rules(rows: np.ndarray | torch.Tensor, byzfl: ModuleType) -> dict:
         "median": lambda f: byzfl.Median()(rows),
         "trimmed_mean": lambda f: byzfl.TrMean(f)(rows),
         "geometric_median": lambda f: byzfl.GeometricMedian()(rows),
-        "geometric_median_200": lambda f: byzfl.GeometricMedian(nu=1e-6, T=200)(rows),
+        "geometric_median_converged": lambda f: byzfl.GeometricMedian(nu=1e-6, T=50)(rows),
         "centered_clipping": lambda f: byzfl.CenteredClipping(L=3, tau=1.0)(rows),
     }
 

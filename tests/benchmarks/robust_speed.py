@@ -41,7 +41,7 @@ AGREE = {
     "multi_krum": "flower",
     "median": "flower",
     "trimmed_mean": "byzfl",
-    "geometric_median_200": "byzfl",
+    "geometric_median_converged": "byzfl",
     "bulyan": "flower",
 }
 """Whose result is compared; with f ≤ 2 Bulyan's ties are broken otherwise, see `Bulyan`."""
@@ -50,7 +50,7 @@ Rows = npt.NDArray[np.float32]
 
 def own(kind: str, rows: Rows, num_byzantine: int) -> Rows:
     """Return our result."""
-    return make_rule(kind.removesuffix("_200"), num_byzantine).aggregate(rows, np.ones(len(rows))).vector
+    return make_rule(kind.removesuffix("_converged"), num_byzantine).aggregate(rows, np.ones(len(rows))).vector
 
 
 def compare(num_rows: int) -> dict[str, dict[str, object]]:
@@ -62,7 +62,7 @@ def compare(num_rows: int) -> dict[str, dict[str, object]]:
         stored = Path(folder) / "rows.npy"
         np.save(stored, rows)
         with Peer(peers_python(), "-I", PEER, stored) as peer:
-            _check_agreement(peer, rows, num_byzantine, Path(folder) / "result.npy")
+            _check_agreement(peer, rows, num_byzantine, Path(folder) / "result.npy", seconds)
             for _ in range(rounds + 1):
                 for kind in KINDS:
                     _run_all(peer, kind, rows, num_byzantine, seconds)
@@ -83,8 +83,10 @@ def _run_all(
             seconds[kind, name].append(spent)
 
 
-def _check_agreement(peer: Peer, rows: Rows, num_byzantine: int, stored: Path) -> None:
-    """Compare results where definitions agree.
+def _check_agreement(
+    peer: Peer, rows: Rows, num_byzantine: int, stored: Path, seconds: dict[tuple[str, str], list[float]]
+) -> None:
+    """Compare results where definitions agree, and keep the times.
 
     Raises:
         RuntimeError: they do not.
@@ -92,7 +94,8 @@ def _check_agreement(peer: Peer, rows: Rows, num_byzantine: int, stored: Path) -
     for kind, name in AGREE.items():
         if kind == "bulyan" and num_byzantine <= 2:
             continue
-        peer.ask(peer=name, rule=kind, f=num_byzantine, save=str(stored))
+        answer = peer.ask(peer=name, rule=kind, f=num_byzantine, save=str(stored))
+        seconds[kind, name].append(answer["seconds"])
         difference = float(np.abs(np.load(stored).ravel() - own(kind, rows, num_byzantine)).max())
         print(f"robust: {kind} of {len(rows)} rows differs from {name}'s by {difference:.1e}", file=sys.stderr)
         if difference > 1e-5:

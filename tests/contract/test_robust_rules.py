@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from tests.contract import robust_references as reference
 
 from almoner.errors import PolicyViolation, ProtocolError
-from almoner.robust.conditions import PreAggregationKind, RuleKind, min_rows
+from almoner.robust.conditions import min_rows
 from almoner.robust.report import Aggregate
 from almoner.robust.rule import Rule
 from almoner.robust.rules import make_rule
+from almoner.schema.job import PreAggregationKind, RuleKind
 
 CLIP = 2.5
 INSANE = [math.nan, math.inf, -math.inf, 3e38, -3e38, 2.0**51]

@@ -58,6 +58,22 @@ class AtLeast(Bound):
         return NO_BOUND if self.value is None else f"at least {self.value}"
 
 
+@dataclass(frozen=True)
+class AtLeastInherited(AtLeast):
+    """A least value that is another field's where it is not written; where neither is, that field's bound says it all.
+
+    Args:
+        written: whether it is.
+    """
+
+    written: bool = True
+
+    def beyond(self, other: "AtLeast") -> str:
+        """Return this value if it is below the other's, and one of both is written."""
+        either = self.written or (isinstance(other, AtLeastInherited) and other.written)
+        return super().beyond(other) if either else ""
+
+
 def _equal(wide: Any, narrow: Any) -> bool:
     """Say whether two grants are the same."""
     return bool(wide == narrow)

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-from almoner.admission.bounds import AtLeast, AtMost, Bound, Permission, Pinned, Within
+from almoner.admission.bounds import AtLeast, AtLeastInherited, AtMost, Bound, Permission, Pinned, Within
 from almoner.admission.rules_submission import windows_text
 from almoner.errors import PolicyViolation
 from almoner.schema.declarations import Declarations
@@ -121,6 +121,7 @@ def _require_bounds(require: Require) -> dict[str, Bound]:
     approval = require.manual_approval
     return {
         "require.min_sites": AtLeast(require.min_sites),
+        "require.min_sites_per_sum": AtLeastInherited(require.sites_per_sum, require.min_sites_per_sum is not None),
         "require.protection": _names(require.protection),
         "require.min_nominal_records": AtLeast(require.min_nominal_records),
         "require.min_colluding_sites": AtLeast(require.min_colluding_sites),

@@ -28,16 +28,18 @@ def robustness_lines(spec: JobSpec, num_sites: int) -> tuple[str, ...]:
     try:
         layout = group_layout(spec, num_sites)
         if layout is not None:
-            return layout.describe()
+            return layout.describe(spec.min_sites)
         if not isinstance(asked, RobustAggregation):
             return ()
         require(asked.rule, spec.min_sites, asked.num_byzantine_sites, asked.pre)
     except PolicyViolation:
         return ()
     rule = asked.rule + (f" after {' and '.join(asked.pre)}" if asked.pre else "")
+    bad, missing = asked.num_byzantine_sites, num_sites - spec.min_sites
     return (
-        f"attackers: {rule} bears {asked.num_byzantine_sites} of {num_sites} sites that may send anything, and as many "
+        f"attackers: {rule} bears {bad} of {num_sites} sites that may send anything, and as many "
         f"of {spec.min_sites} contributors",
-        f"drops: bears {num_sites - spec.min_sites} of {num_sites} sites, so that min_sites={spec.min_sites} are left",
+        f"drops: bears {missing} of {num_sites} sites, so that min_sites={spec.min_sites} are left"
+        + (f"; {missing + 1} bad ones that stay silent end the job" if missing < bad else ""),
         "price: the server sees each site's noised update",
     )

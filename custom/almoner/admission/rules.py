@@ -67,6 +67,7 @@ RULES: tuple[Rule, ...] = (
     Rule("pause.study", "quotas.pause", "a study whose jobs die waits", history.pause_study),
     Rule("pause.submitter", "quotas.pause", "a person whose jobs die waits", history.pause_submitter),
     Rule("require.min_sites", "require.min_sites", "contributors of a round", privacy.min_sites),
+    Rule("require.sites_per_sum", "require.min_sites_per_sum", "contributors of a group's sum", robust.sites_per_sum),
     Rule("require.protection", "require.protection", "protection of updates", privacy.protection),
     Rule("require.colluding", "require.min_colluding_sites", "sites that may help the server", privacy.colluding),
     Rule("require.byzantine", "require.min_byzantine_sites", "sites that may send anything", robust.byzantine),

@@ -29,11 +29,18 @@ def rule(asked: Question, spec: JobSpec) -> Verdict:
 def groups(asked: Question, spec: JobSpec) -> Verdict:
     """Groups must be possible, of all sites of the study, and as many as were drawn here for the study before."""
     sites = asked.request.envelope.sites
+    stored = asked.site.stored_groups.get(spec.study)
     try:
         layout = group_layout(spec, len(sites))
     except PolicyViolation as error:
         finding, _, remedy = str(error).partition(" → ")
         return broken(finding, remedy)
+    if layout is None and stored is not None and spec.num_colluding_sites:
+        return broken(
+            f"study {spec.study} has {stored} groups, drawn once; set off against their sums, a sum over other sites "
+            "would reveal individuals",
+            f"set aggregation.groups to {stored}, and export the job for all sites of the study",
+        )
     if layout is None:
         return Verdict("unset", "the job has no groups")
     return _study_groups(asked, layout)
@@ -57,7 +64,24 @@ def _study_groups(asked: Question, layout: GroupLayout) -> Verdict:
     found = (
         f"{layout.num_sites} sites in {layout.num_groups} groups: {layout.rule} bears {layout.num_byzantine_sites} bad"
     )
-    return holds(f"{found}, {layout.failed_groups_borne} failed groups, {layout.drops_borne} missing sites anywhere")
+    missing = min(layout.drops_borne, layout.num_sites - asked.spec.min_sites)
+    return holds(f"{found}, {layout.failed_groups_borne} failed groups, {missing} missing sites anywhere")
+
+
+@of_training
+def sites_per_sum(asked: Question, spec: JobSpec) -> Verdict:
+    """A group's sum must be of enough sites, whoever drops out; of `min_sites` where the policy knows of no groups."""
+    required = asked.site.policy.require
+    try:
+        layout = group_layout(spec, len(asked.request.envelope.sites))
+    except PolicyViolation:
+        return Verdict("unset", "the groups cannot be")
+    if layout is None:
+        return Verdict("unset", "the job has no groups")
+    least, field = required.sites_per_sum, "min_sites_per_sum" if required.min_sites_per_sum else "min_sites"
+    found = f"a group's sum may be of {layout.min_in_sum} sites, at least {least} are demanded ({field})"
+    remedy = "fewer groups, or more colluding sites; or ask the site for a min_sites_per_sum"
+    return holds(found) if layout.min_in_sum >= least else broken(found, remedy)
 
 
 @of_training

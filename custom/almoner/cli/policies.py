@@ -18,7 +18,6 @@ from almoner.errors import DocumentError
 from almoner.flare.planning import explain_job
 from almoner.flare.site_view import installed_workloads
 from almoner.schema.declarations import (
-    DEFAULT,
     Declarations,
     declarations_of_study,
     load_all_declarations,
@@ -174,8 +173,9 @@ def _run_tests(root: Path) -> list[CaseResult]:
     """Run all files of tests."""
     jobs = {path.stem: load_job(path) for path in sorted((root / "jobs").glob("*.yaml"))}
     made = {
-        found.declared: Installation(found, jobs, installed_workloads(), __version__)
+        site: Installation(found, jobs, installed_workloads(), __version__)
         for found in load_all_declarations(root)
+        for site in found.consortium.sites
     }
     files = sorted((root / "policies" / "tests").glob("*.yaml"))
     if not files:
@@ -184,9 +184,11 @@ def _run_tests(root: Path) -> list[CaseResult]:
     for path in files:
         tests = load_document(path, PolicyTests)
         policy = load_document(root / "policies" / tests.policy, SitePolicy)
-        folder = Path(tests.policy).parent.name
+        if policy.site not in made:
+            where = root / "policies" / tests.policy
+            raise DocumentError(f"{where}: site: no consortium has {policy.site} → one of {', '.join(made)}")
         for case in tests.cases:
-            result = run_case(case, policy, made.get(folder, made[DEFAULT]))
+            result = run_case(case, policy, made[policy.site])
             results.append(CaseResult(f"{path.name}: {result.name}", result.expected, result.refused_by))
     return results
 

@@ -1,7 +1,7 @@
 """Collects the sites' answers to one task, and says when waiting for more is over.
 
-Waiting ends when every site has answered or is dead; or when `min_sites` have given a good answer and the rest is
-late; or when `min_sites` can no longer be reached; or after the round's time limit.
+Waiting ends when every site has answered or is dead; or when `enough` have given a good answer and the rest is late;
+or when `min_sites` can no longer be reached; or after the round's time limit.
 """
 
 import threading
@@ -18,10 +18,10 @@ from almoner.flare.wire import PAYLOAD_KEY, REFUSAL, Reply, decode_reply
 
 ROUND_TIMEOUT_SECONDS = 600.0
 STRAGGLER_SECONDS = 15.0
-"""How long a round waits for the rest, at the least, once `min_sites` have answered."""
+"""How long a round waits for the rest, at the least, once enough have answered."""
 
 STRAGGLER_FACTOR = 2.0
-"""The wait for the rest, as a multiple of the time in which `min_sites` answered."""
+"""The wait for the rest, as a multiple of the time in which enough answered."""
 
 _POLL_SECONDS = 0.5
 
@@ -35,10 +35,13 @@ class Answers:
         expected: the sites that were asked.
         min_sites: how many good answers the job needs.
         is_good: tells by kind, round and length whether a site's answer can be one; junk makes nobody late.
+        enough: with how many good answers the job can do without the rest, whoever they are; not less than `min_sites`,
+            and that unless given.
     """
 
-    def __init__(self, expected: tuple[str, ...], min_sites: int, is_good: IsGood) -> None:
+    def __init__(self, expected: tuple[str, ...], min_sites: int, is_good: IsGood, enough: int | None = None) -> None:
         self._expected, self._min_sites, self._is_good = expected, min_sites, is_good
+        self._enough = min_sites if enough is None else enough
         self._replies: dict[str, Reply] = {}
         self._dead: set[str] = set()
         self._changed = threading.Condition()
@@ -70,7 +73,7 @@ class Answers:
                 elapsed = time.monotonic() - start
                 good = sum(self._is_good(site, reply) for site, reply in self._replies.items())
                 pending = [site for site in self._expected if site not in self._replies and site not in self._dead]
-                if enough_at is None and good >= self._min_sites:
+                if enough_at is None and good >= self._enough:
                     enough_at = elapsed
                 if not pending or good + len(pending) < self._min_sites or elapsed > ROUND_TIMEOUT_SECONDS:
                     break

@@ -79,9 +79,9 @@ class AlmonerController(Controller):  # type: ignore[misc]
         """Run the job; a job that cannot go on ends with one line that says why."""
 
         def ask(
-            header: TaskHeader, body: bytes, sites: tuple[str, ...], min_sites: int, is_good: IsGood
+            header: TaskHeader, body: bytes, sites: tuple[str, ...], min_sites: int, enough: int, is_good: IsGood
         ) -> dict[str, Reply]:
-            return self._ask(header, body, sites, min_sites, is_good, abort_signal, fl_ctx)
+            return self._ask(header, body, sites, min_sites, enough, is_good, abort_signal, fl_ctx)
 
         try:
             envelope, job_id = self._envelope, str(fl_ctx.get_job_id())
@@ -101,6 +101,7 @@ class AlmonerController(Controller):  # type: ignore[misc]
         body: bytes,
         sites: tuple[str, ...],
         min_sites: int,
+        enough: int,
         is_good: IsGood,
         abort_signal: Signal,
         fl_ctx: FLContext,
@@ -113,7 +114,7 @@ class AlmonerController(Controller):  # type: ignore[misc]
         alive = tuple(site for site in sites if site not in self._dead)
         if len(alive) < min_sites:
             return {}
-        answers = self._answers = Answers(alive, min_sites, is_good)
+        answers = self._answers = Answers(alive, min_sites, is_good, enough)
         data = Shareable()
         data[PAYLOAD_KEY] = encode_task(header, body)
         task = Task(name=header.kind, data=data, result_received_cb=answers.receive)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from almoner.admission.approvals import DAY_SECONDS, load_certificate, officer_of, sign_approval, verify_approval
@@ -57,9 +58,21 @@ def read_records(site: SiteFiles) -> dict[str, DrawRecord]:
     return {path.stem: load_document(path, DrawRecord) for path in paths}
 
 
-def stored_groups(site: SiteFiles) -> dict[str, int]:
-    """Return the number of groups that is fixed for each study at a site, from its commitment on."""
-    return {study: len(record.group_sizes) for study, record in read_records(site).items()}
+def stored_groups(site: SiteFiles, study: str) -> dict[str, int]:
+    """Return the number of groups that is fixed for a study at a site, from its commitment on; nothing before.
+
+    Only the study's own file is read: a damaged one stops the jobs of its study, and no others.
+
+    Raises:
+        DocumentError: the file is damaged.
+    """
+    path = _path(site, study)
+    return {study: len(load_document(path, DrawRecord).group_sizes)} if path.exists() else {}
+
+
+def _path(site: SiteFiles, study: str) -> Path:
+    """Return where a study's record lies."""
+    return site.ledger_folder / GROUPS / f"{study}.json"
 
 
 class DrawFiles(DrawStore):
@@ -71,8 +84,8 @@ class DrawFiles(DrawStore):
 
     def __init__(self, site: SiteFiles, study: str) -> None:
         self._site, self._study = site, study
-        self._folder = site.ledger_folder / GROUPS
-        self._path = self._folder / f"{study}.json"
+        self._path = _path(site, study)
+        self._folder = self._path.parent
 
     def change(self, step: Callable[[DrawRecord | None], DrawRecord]) -> DrawRecord:
         """Replace the record; see `DrawStore`."""
@@ -163,6 +176,8 @@ class DrawFiles(DrawStore):
         rule = self._site.policy.require.manual_approval or _OFFICERS
         root, signed = self._site.root_ca.read_bytes(), paper.approval.signed_unix_seconds
         verify_approval(paper, rule, self._site.policy.site, draw_approval_digest(terms), root, signed)
+        if paper.approval.verdict != "approved":
+            raise PolicyViolation(f"study {self._study}: its new draw was denied → almoner site redraw")
 
     def _noted(self, ledger: Ledger) -> list[dict[str, Any]]:
         """Return what the ledger says of the study's draws, oldest first."""

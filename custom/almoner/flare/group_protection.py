@@ -1,7 +1,5 @@
 """The two sides of robust aggregation: in clear, and of secret sharing in groups."""
 
-import hashlib
-
 from almoner.flare.group_files import DrawFiles, draw_terms
 from almoner.flare.site_files import SiteFiles
 from almoner.protection.certificates import site_keys
@@ -12,7 +10,6 @@ from almoner.protection.set_up import JobTerms
 from almoner.robust.rule import Rule
 from almoner.robust.rules import make_rule
 from almoner.schema.consortium import Roster
-from almoner.schema.envelope import JobEnvelope
 from almoner.schema.job import Grouping, JobSpec, RobustAggregation
 from almoner.secagg.group_server import GroupedServer
 from almoner.secagg.group_site import GroupedSite
@@ -22,17 +19,15 @@ from almoner.training.grid import UpdateGrid
 
 
 def robust_server(
-    envelope: JobEnvelope, asked: RobustAggregation, sizes: dict[str, int], dimension: int, grid: UpdateGrid
+    spec: JobSpec, asked: RobustAggregation, sizes: dict[str, int], dimension: int, grid: UpdateGrid
 ) -> RobustServer:
     """Return the server that combines updates in clear.
 
     Args:
         sizes: declared sizes of the job's sites, in roster order.
     """
-    spec = envelope.training
 
-    def rule(number: int) -> Rule:
-        seed = hashlib.sha256(f"almoner-robust-1:{envelope.nonce}:{number}".encode()).digest()
+    def rule(seed: bytes) -> Rule:
         return make_rule(asked.rule, asked.num_byzantine_sites, asked.pre, asked.l2_clip_norm, seed)
 
     return RobustServer(RobustTerms(sizes, dimension, spec.min_sites, grid.step, spec.privacy.sampling_prob, rule))

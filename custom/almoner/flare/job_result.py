@@ -25,8 +25,8 @@ class RoundRecord(BaseModel):
         commitments_root: Merkle root of the contributors' signed commitments to what they sent, hexadecimal, which
             they checked before they took the sum; "" where the protection has none.
         named: sites that broke the protocol in a way that the server can tell; the server's log says how.
-        report: where a robust rule made the total: the rule, and of each site or group whether and how it counts, with
-            which score. Scores are made of noised updates, in secret sharing of groups' sums.
+        report: where a robust rule made the total: the rule, and of each site or group how it counts and with
+            which score, and the seed of buckets. Scores are made of noised updates, in secret sharing of groups' sums.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)

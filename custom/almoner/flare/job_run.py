@@ -18,11 +18,12 @@ from almoner.flare.wire import REPLY_TO, Reply, ReplyKind, TaskHeader, TaskKind
 from almoner.privacy.heads import pack_heads, unpack_heads
 from almoner.protection.scheme import Conversation, Question, RoundTotal
 from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec
 
 logger = logging.getLogger(__name__)
 
-Ask = Callable[[TaskHeader, bytes, tuple[str, ...], int, IsGood], dict[str, Reply]]
-"""Sends a task to sites and returns what they answer by site; waits for at least so many good answers."""
+Ask = Callable[[TaskHeader, bytes, tuple[str, ...], int, int, IsGood], dict[str, Reply]]
+"""Sends a task to sites and returns what they answer by site; see `Answers` for the two numbers."""
 Tell = Callable[[dict[str, Any]], None]
 """Takes each change of a job's progress."""
 T = TypeVar("T")
@@ -105,9 +106,17 @@ class JobRun(ABC):
         ring: tuple[str, ...] = ()
         if task == "train":
             body, parts, ring = self._last.body + body, self._last.contributors, parts
-        need, lengths = question.min_answers, question.answer_bytes
         answers = self._gather(
-            task, question.number, question.sites, REPLY_TO[task], parts, body, ring=ring, need=need, lengths=lengths
+            task,
+            question.number,
+            question.sites,
+            REPLY_TO[task],
+            parts,
+            body,
+            ring=ring,
+            need=question.min_answers,
+            enough=question.enough_answers,
+            lengths=question.answer_bytes,
         )
         if task in ("train", "acknowledge"):
             self._sites = tuple(answers)
@@ -121,13 +130,15 @@ class JobRun(ABC):
         wanted: ReplyKind,
         least: int,
         lengths: dict[str, int],
+        enough: int | None = None,
     ) -> dict[str, bytes]:
         """Ask sites for one kind of reply, if there are enough; return the good ones' bodies in roster order."""
 
         def is_good(site: str, reply: Reply) -> bool:
             return self._checks.looks_good(reply, wanted, header.round, lengths.get(site))
 
-        replies = self.ask(header, body, sites, least, is_good) if len(sites) >= least else {}
+        enough = least if enough is None else enough
+        replies = self.ask(header, body, sites, least, enough, is_good) if len(sites) >= least else {}
         return self._checks.good(replies, wanted, header.round, lengths)
 
     def _gather(
@@ -141,19 +152,25 @@ class JobRun(ABC):
         *,
         ring: tuple[str, ...] = (),
         need: int | None = None,
+        enough: int | None = None,
         lengths: dict[str, int] | None = None,
     ) -> dict[str, bytes]:
         """Ask as `_ask` does, and demand enough good replies.
 
         Args:
             need: how many; the job's `min_sites` unless given.
+            enough: with how many the rest is late; unless given `need`, or all where sites form groups: a single late
+                one can end such a job.
 
         Raises:
             FederationError: there were fewer.
         """
-        least = self.envelope.spec.min_sites if need is None else need
+        spec = self.envelope.spec
+        least = spec.min_sites if need is None else need
         header = TaskHeader(kind=kind, round=number, contributors=parts, ring=ring, consents={})
-        good = self._ask(header, body, sites, wanted, least, lengths or {})
+        if enough is None and isinstance(spec, JobSpec) and spec.grouping is not None:
+            enough = len(sites)
+        good = self._ask(header, body, sites, wanted, least, lengths or {}, enough)
         if len(good) < least:
             what = kind if number == 0 or kind in WITHOUT_ROUNDS else f"round {number}, {kind}"
             raise FederationError(f"{what}: {len(good)} of at least {least} sites answered; the job ends here")

@@ -109,7 +109,7 @@ def _planned_view(request: JobRequest, site: str, declarations: Declarations, co
         history=history,
         approval=approval,
         commitments=current_commitments(config, folder),
-        stored_groups=stored_groups(load_kit(folder / "kit")),
+        stored_groups=stored_groups(load_kit(folder / "kit"), spec.study),
     )
 
 

@@ -81,7 +81,7 @@ def server_protection(envelope: JobEnvelope, job_id: str, roster: Roster, dimens
     sizes, noise = declared_sizes(roster, envelope), job_events(spec).noise_multiplier
     grid = job_grid(spec, noise, max(sizes.values()), dimension)  # the sites compute it from what they have reserved
     if spec.aggregation.kind == "robust":
-        return robust_server(envelope, spec.aggregation, sizes, dimension, grid)
+        return robust_server(spec, spec.aggregation, sizes, dimension, grid)
     terms = job_terms(envelope, job_id, sizes, dimension, grid)
     if spec.grouping is not None:
         return grouped_server(spec, spec.grouping, terms, roster)

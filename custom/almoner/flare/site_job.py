@@ -72,9 +72,9 @@ class SiteJob(ABC):
             match header.kind:
                 case "setup" | "heads" | "cosign":
                     return self._set_up(header, body)
-                case "draw-commit" | "draw-reveal" | "draw-settle" as task:
+                case "draw-commit" | "draw-reveal" | "draw-settle" | "keys" | "confirm" | "agree" | "conclude" as task:
                     return self._answer_protection(task, header, body)
-                case "keys" | "confirm" | "agree" | "conclude" | "acknowledge" | "reveal" as task:
+                case "acknowledge" | "reveal" as task:
                     return self._answer_protection(task, header, body)
             if self._state not in (State.READY, State.RELEASED):
                 raise ProtocolError(f"task {header.kind} in state {self._state.name}")

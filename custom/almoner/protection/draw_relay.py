@@ -1,8 +1,10 @@
 """How the sites of a study draw its groups: the server's side, which relays, remembers nothing and decides nothing.
 
-Each answer has a slot for every site; of a site's good parts, the one that most hold counts. A site that holds another
-epoch, list or result than most is left out of the job. The server can stop the draw, and so can a site; neither can
-have another.
+Each answer has a slot for every site. Of a site's good commitments the one that most of the others hold counts, and its
+own word only if none of them holds any: who holds one has disclosed for it, and does for no other. Where a site gives
+none itself, one counts only if more than half of those who answered hold it, as they do once the draw stands. So no one
+site, with whatever messages are lost, has honest sites disclose for two lists. A site that holds another epoch, list or
+result than most is left out of the job. The server can stop the draw, and so can a site; neither can have another.
 """
 
 import logging
@@ -53,15 +55,22 @@ def draw_groups(
     answers = yield _question("draw-commit", present, b"", len(terms.sites) * COMMITMENT_BYTES, min_answers)
     held = {site: unpack(terms.sites, said, COMMITMENT_BYTES) for site, said in answers.items()}
     terms = replace(terms, epoch=_epoch_of_most(held))
-    slots = list(held.values())
-    commitments = _good(terms, slots, "commitment", lambda site, said: verify_commitment(terms, site, said, keys[site]))
+    commitments = _good(
+        terms,
+        {site: _most_held(held, site) for site in terms.sites},
+        "commitment",
+        lambda site, said: verify_commitment(terms, site, said, keys[site]),
+    )
 
     body = pack(terms.sites, commitments, COMMITMENT_BYTES)
     size = len(terms.sites) * DISCLOSURE_BYTES
     answers = yield _question("draw-reveal", tuple(answers), body, size, min_answers, terms.sites)
     slots = [unpack(terms.sites, said, DISCLOSURE_BYTES) for said in answers.values()]
     disclosures = _good(
-        terms, slots, "disclosure", lambda site, said: verify_disclosure(terms, site, said, commitments, keys[site])
+        terms,
+        {site: [parts[site] for parts in slots if site in parts] for site in terms.sites},
+        "disclosure",
+        lambda site, said: verify_disclosure(terms, site, said, commitments, keys[site]),
     )
 
     groups, body = assign(terms, commitments, disclosures), pack(terms.sites, disclosures, DISCLOSURE_BYTES)
@@ -72,8 +81,8 @@ def draw_groups(
 def _question(
     task: DrawTask, asked: tuple[str, ...], body: bytes, size: int, least: int, parts: tuple[str, ...] = ()
 ) -> Question:
-    """Return a question of the draw; it is of no round."""
-    return Question(task, 0, parts, body, asked, least, dict.fromkeys(asked, size))
+    """Return a question of the draw; it is of no round, and a first draw needs everybody."""
+    return Question(task, 0, parts, body, asked, least, dict.fromkeys(asked, size), len(asked))
 
 
 def _epoch_of_most(held: dict[str, dict[str, bytes]]) -> int:
@@ -82,17 +91,24 @@ def _epoch_of_most(held: dict[str, dict[str, bytes]]) -> int:
     return epochs.most_common(1)[0][0] if epochs else 1
 
 
+def _most_held(held: dict[str, dict[str, bytes]], site: str) -> list[bytes]:
+    """Return what may count as a site's commitment, the best first."""
+    own = [held[site][site]] if site in held.get(site, {}) else []
+    others = Counter(parts[site] for holder, parts in held.items() if holder != site and site in parts)
+    return [said for said, count in others.most_common() if own or 2 * count > len(held)] + own
+
+
 def _good(
-    terms: DrawTerms, slots: list[dict[str, bytes]], what: str, check: Callable[[str, bytes], None]
+    terms: DrawTerms, offered: dict[str, list[bytes]], what: str, check: Callable[[str, bytes], None]
 ) -> dict[str, bytes]:
-    """Return each site's part as most of those who hold a good one gave it.
+    """Return of each site the first good part among those that are offered.
 
     Raises:
         FederationError: there is none of some site.
     """
     found: dict[str, bytes] = {}
     for site in terms.sites:
-        for said, _ in Counter(parts[site] for parts in slots if site in parts).most_common():
+        for said in dict.fromkeys(offered[site]):
             try:
                 check(site, said)
                 found.setdefault(site, said)

@@ -33,17 +33,21 @@ class GroupLayout:
 
     *Guarantee*: with at most f Byzantine sites and `failed_groups_borne` failed groups, more than half of the m groups
     are honest, and the rule's own condition holds for the groups left, where the server shows every site the sums that
-    it was sent. With at most c sites at its side, the server
-    learns of a group nothing but the sum of at least two honest members.
+    it was sent. With at most c sites at its side, the server learns of a group, each round, nothing but one sum of at
+    least two honest members, under the noise of each.
 
     *Price*: the server and every site see each group's mean, so a colluding server learns sums over fewer sites than
-    without groups; one bad or missing site takes the honest ones of its group with it.
+    without groups. Of a group that bears drops, a server that leaves one member out of a round and another out of the
+    next learns sums over different members; their difference is of two rounds' updates, each with noise of its own,
+    and that noise is all that protects then. One site with bad values spoils its group's mean. One that breaks the
+    protocol (words that are no values, a bad tag) fails its group, as do more silent sites than its `drops`: the honest
+    members are out too, and where `failed_groups_borne` is 0 the job ends, and says which group it was.
 
     Args:
         num_sites: n, all sites of the study.
         num_groups: m.
         num_colluding_sites: c, sites at the server's side; a matter of privacy.
-        num_byzantine_sites: f, sites that may send anything; a matter of robustness. It may exceed c.
+        num_byzantine_sites: f, sites that may send any values; a matter of robustness. It may exceed c.
         rule: what combines the means of the groups.
 
     Raises:
@@ -107,30 +111,44 @@ class GroupLayout:
         return sum(cheapest[: self.failed_groups_borne + 1]) - 1
 
     @property
+    def min_in_sum(self) -> int:
+        """Of how many sites, at the least, the server sees the sum."""
+        return min(group.threshold for group in self.parties)
+
+    @property
     def min_honest_in_sum(self) -> int:
         """Of how many honest sites, at the least, a server with c colluding ones sees the sum."""
-        return min(group.threshold for group in self.parties) - self.num_colluding_sites
+        return self.min_in_sum - self.num_colluding_sites
 
     def bears(self, num_failed: int) -> bool:
         """Say whether a round counts in which so many groups failed, with f Byzantine sites among the others."""
         bad, left = num_failed + self.num_byzantine_sites, self.num_groups - num_failed
         return 2 * bad < self.num_groups and left >= min_rows(self.rule, self.num_byzantine_sites)
 
-    def describe(self) -> tuple[str, ...]:
-        """Return what the layout is, what it bears, and its price, a line each, as `almoner job plan` prints them."""
+    def describe(self, min_sites: int) -> tuple[str, ...]:
+        """Return what the layout is, what it bears, and its price, a line each, as `almoner job plan` prints them.
+
+        Args:
+            min_sites: the job's; with fewer contributors it ends, whatever the layout bears.
+        """
         m, f, c = self.num_groups, self.num_byzantine_sites, self.num_colluding_sites
+        total = self.num_sites - min_sites
+        fatal = min(self.drops_borne, total) + 1
         drops = dict(zip(self.sizes, self.drops, strict=True))
         sizes = " and ".join(f"{self.sizes.count(size)} of {size}" for size in drops)
         spare = ", ".join(f"{spare} in a group of {size}" for size, spare in drops.items())
+        others = ", and by leaving members out sums over others in other rounds" if any(self.drops) else ""
         return (
-            f"groups: {self.num_sites} sites in {m} groups ({sizes}), drawn once for the study by its sites",
-            f"attackers: bears {_sites(f)} that may send anything: each spoils its group, and {self.rule} bears {f} "
-            f"bad of {m} groups",
-            f"drops: bears {spare}; bears {self.failed_groups_borne} failed groups: {_sites(self.drops_borne + 1)} "
-            "missing, honest or not, can end the job",
+            f"groups: {self.num_sites} sites in {m} groups ({sizes}), drawn once for the study by its sites, in "
+            f"its first grouped job: all later ones must have {m}",
+            f"attackers: bears {_sites(f)} that may send any values: each spoils its group, and {self.rule} bears {f} "
+            f"bad of {m} groups; one that breaks the protocol (false words, a bad tag) fails its group, which "
+            + ("is borne as below" if self.failed_groups_borne and total >= self.sizes[0] else "ends the job"),
+            f"drops: bears {spare}; bears {self.failed_groups_borne} failed groups; min_sites {min_sites} bears "
+            f"{total} missing in all: {_sites(fatal)} missing, honest or not, can end the job",
             f"price: the server and every site see each group's mean; a server with {_sites(c)} at its side sees the "
-            f"sum of as few as {self.min_honest_in_sum} others, under their noise; sites take other groups' sums on "
-            "its word; one bad or missing site can take its group with it",
+            f"sum of as few as {self.min_honest_in_sum} others{others}, under their noise; sites take other groups' "
+            "sums on its word; one bad or missing site can take its group with it",
         )
 
 

@@ -6,6 +6,7 @@ has a field for a count of samples, so that none can be claimed.
 """
 
 import logging
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ class RobustTerms:
         min_sites: fewest contributors of a round.
         step: distance of two grid points.
         sampling_prob: q.
-        rule: returns the rule of a round.
+        rule: returns the rule of a round for a seed, which nobody knew before all its updates were there.
     """
 
     declared: dict[str, int]
@@ -38,7 +39,7 @@ class RobustTerms:
     min_sites: int
     step: float
     sampling_prob: float
-    rule: Callable[[int], Rule]
+    rule: Callable[[bytes], Rule]
 
 
 class RobustServer(PlainServer):
@@ -53,12 +54,13 @@ class RobustServer(PlainServer):
         self._terms = terms
 
     def _combine(self, number: int, values: dict[str, IntVector]) -> tuple[bytes, dict[str, Any] | None]:
-        """Apply the rule to the mean updates; return the sum that stands for its result, and its report."""
+        """Apply the rule to the mean updates, with a seed drawn now; return the sum for its result, and its report."""
         terms = self._terms
         sizes = np.array([terms.declared[site] for site in values], dtype=np.float64)
         rows = mean_rows(np.stack(list(values.values())), sizes, terms.step, terms.sampling_prob)
-        found = terms.rule(number).aggregate(rows, sizes)
-        report = {"sites": list(values), **found.report.to_json()}
+        seed = secrets.token_bytes(32)
+        found = terms.rule(seed).aggregate(rows, sizes)
+        report = {"sites": list(values), "seed": seed.hex(), **found.report.to_json()}
         logger.info("round %d: %s", number, describe_rows(tuple(values), report["rows"]))
         total = integer_total(found.vector, float(sizes.sum()), terms.step, terms.sampling_prob)
         bound = len(values) * VALUE_BOUND

@@ -53,6 +53,8 @@ class Question:
         sites: who is asked, in roster order.
         min_answers: with fewer answers of the right length the job ends.
         answer_bytes: the one length that each asked site's answer has.
+        enough_answers: with so many the rest is late, and waited for no longer than others took; `min_answers` unless
+            given.
     """
 
     task: Task
@@ -62,6 +64,7 @@ class Question:
     sites: tuple[str, ...]
     min_answers: int
     answer_bytes: dict[str, int]
+    enough_answers: int | None = None
 
 
 Answers = dict[str, bytes]

@@ -1,4 +1,10 @@
-"""Which rows a rule looks at: one that is not finite, or absurdly large, is dropped before anything is computed."""
+"""Which rows a rule looks at: one that is not finite, or absurdly large, has no part in any result.
+
+A pass over the rows finds them. A rule that begins with the rows' norms need not wait for it: it takes them all, and
+`vet` stops it when a norm is not small, which all norms of an honest round are.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +15,10 @@ from almoner.robust.cloud import Cloud, Matrix, Rows
 LARGEST = 2.0**50
 """Entries beyond ± this are dropped: sums of squares could overflow float32, and no honest update comes near."""
 _BLOCK = 2**15
+
+
+class NotVetted(Exception):
+    """Rows that nobody has looked at have norms that are not small: they have to be looked at."""
 
 
 def check_input(rows: Rows, sizes: Matrix) -> None:
@@ -45,15 +55,40 @@ def admit(rows: Rows, sizes: Matrix, num_byzantine: int) -> Cloud:
             f"{dropped} of {len(rows)} rows are not finite or beyond 2^50, and num_byzantine_sites is "
             f"{num_byzantine} → look at who sent them"
         )
+    everyone = take_all(rows, sizes, vetted=True)
+    if not dropped:
+        return everyone
     places = np.flatnonzero(honest)
+    return replace(
+        everyone,
+        places=places,
+        owners=np.arange(len(places)),
+        sizes=everyone.sizes[places],
+        shortened=everyone.shortened[places],
+    )
+
+
+def take_all(rows: Rows, sizes: Matrix, *, vetted: bool) -> Cloud:
+    """Return the cloud of all rows."""
     return Cloud(
         received=rows,
-        places=places if dropped else None,
+        places=None,
         mixing=None,
-        owners=np.arange(len(places)),
-        sizes=np.asarray(sizes, dtype=np.float64)[places],
-        shortened=np.zeros(len(places), dtype=bool),
+        owners=np.arange(len(rows)),
+        sizes=np.asarray(sizes, dtype=np.float64),
+        shortened=np.zeros(len(rows), dtype=bool),
+        vetted=vetted,
     )
+
+
+def vet(cloud: Cloud, squared_norms: Matrix) -> None:
+    """Let a cloud pass that was looked at, or whose norms show that there is no need to.
+
+    Raises:
+        NotVetted: neither.
+    """
+    if not cloud.vetted and not np.all(squared_norms < LARGEST):
+        raise NotVetted
 
 
 def _is_short(row: npt.NDArray[np.float32]) -> bool:

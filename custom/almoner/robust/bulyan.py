@@ -1,7 +1,7 @@
 """Bulyan: rows chosen by Krum again and again, then in each coordinate the mean of the values nearest to the median."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Bulyan(Rule):
     """
 
     kind = "bulyan"
+    begins_with_norms = True
 
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
         """Choose rows, then reduce their columns."""
@@ -49,17 +50,22 @@ def _choose(distances: Matrix, num_byzantine: int) -> list[int]:
 
 
 def _mean_near_median(rows: Sequence[Rows], out: Rows, count: int) -> None:
-    """Write the mean of the `count` values nearest to the median: a window of the sorted column."""
-    low, high = rows[(len(rows) - 1) // 2], rows[len(rows) // 2]
-    median = (low + high) * np.float32(0.5)
-    best = np.full_like(median, np.inf)
-    for start in range(len(rows) - count + 1):
-        window = rows[start : start + count]
-        reach = np.maximum(median - window[0], window[-1] - median)
-        nearer = reach < best
-        np.copyto(best, reach, where=nearer)
-        total = window[0].copy()
-        for row in window[1:]:
-            total += row
-        np.copyto(out, total, where=nearer)
+    """Write the mean of the `count` values nearest to the median: that window of the sorted column which reaches least.
+
+    The rows that are in every window are added up once.
+    """
+    median = (rows[(len(rows) - 1) // 2] + rows[len(rows) // 2]) * np.float32(0.5)
+    last = len(rows) - count
+    core = [reduce(np.add, rows[last:count])] if last < count else []
+    best: Rows | None = None
+    for start in range(last + 1):
+        beside = [*rows[start:last], *rows[count : start + count]] if core else rows[start : start + count]
+        total = reduce(np.add, [*core, *beside])
+        reach = np.maximum(median - rows[start], rows[start + count - 1] - median)
+        if best is None:
+            best = reach
+            out[...] = total
+        else:
+            np.copyto(out, total, where=reach < best)
+            np.minimum(best, reach, out=best)
     out *= np.float32(1 / count)

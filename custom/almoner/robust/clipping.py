@@ -78,6 +78,7 @@ class CenteredClipping(Rule):
     """
 
     kind = "centered_clipping"
+    begins_with_norms = True
 
     def __init__(self, num_byzantine: int, l2_clip_norm: float, pre: tuple[PreAggregation, ...] = ()) -> None:
         super().__init__(num_byzantine, pre)

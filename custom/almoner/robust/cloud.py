@@ -25,6 +25,7 @@ class Cloud:
         owners: int[k], for each row that takes part the row of the cloud that stands for it in reports.
         sizes: float64[m], the declared public size of each row.
         shortened: bool[k], rows that were clipped.
+        vetted: whether the rows are known to be finite and of a sane size; see `admit`.
     """
 
     received: Rows
@@ -33,6 +34,7 @@ class Cloud:
     owners: npt.NDArray[np.intp]
     sizes: Matrix
     shortened: npt.NDArray[np.bool_]
+    vetted: bool = True
 
     @property
     def num_rows(self) -> int:

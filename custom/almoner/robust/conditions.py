@@ -1,14 +1,10 @@
 """How many rows each rule needs to withstand f Byzantine ones: the conditions of the papers."""
 
 from almoner.errors import PolicyViolation
-from almoner.schema.job import PreAggregationKind as PreAggregationKind
-from almoner.schema.job import RuleKind as RuleKind
+from almoner.schema.job import PreAggregationKind, RuleKind
 
 BUCKET_SIZE = 2
 """Rows of a bucket (Karimireddy et al., arXiv:2006.09365, who find that 2 is enough)."""
-
-CLIPPING: frozenset[str] = frozenset({"static_clipping", "centered_clipping", "norm_clipped_mean"})
-"""The rules and pre-aggregations that need an l2_clip_norm."""
 
 _CONDITIONS: dict[RuleKind, tuple[int, int, str]] = {
     "krum": (2, 3, "Blanchard et al., NeurIPS 2017"),

@@ -9,6 +9,7 @@ a mean anywhere.
 import numpy as np
 import numpy.typing as npt
 
+from almoner.robust.admit import vet
 from almoner.robust.cloud import Cloud, Matrix
 
 _LANES = 4096
@@ -33,6 +34,9 @@ def squared_distances(cloud: Cloud, precision: Precision = np.float32) -> Matrix
 
     Returns:
         float64[m, m].
+
+    Raises:
+        NotVetted: see `vet`.
     """
     distances, doubtful = _about(cloud, np.arange(cloud.num_rows), None, precision)
     while doubtful.any():
@@ -81,6 +85,7 @@ def _about(
     """Return distances of some rows from products about one of them, or about 0, and which of them are doubtful."""
     gram = _gram(cloud, members, centre, precision)
     norms = np.diag(gram)
+    vet(cloud, norms)
     scale = norms[:, None] + norms
     distances = np.maximum(scale - (gram + gram.T), 0.0)
     np.fill_diagonal(distances, 0.0)

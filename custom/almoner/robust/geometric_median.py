@@ -24,6 +24,7 @@ class GeometricMedian(Rule):
     """
 
     kind = "geometric_median"
+    begins_with_norms = True
 
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
         """Find weights, and average with them."""

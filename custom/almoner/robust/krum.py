@@ -37,6 +37,7 @@ class Krum(Rule):
     """
 
     kind = "krum"
+    begins_with_norms = True
 
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
         """Take one row."""
@@ -63,6 +64,7 @@ class MultiKrum(Rule):
     """
 
     kind = "multi_krum"
+    begins_with_norms = True
 
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
         """Average the chosen rows."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from almoner.errors import ProtocolError
+from almoner.robust.cloud import Rows
 
-Rows = NDArray[np.float32]
 INT32_MAX = 2**31 - 1
 
 

@@ -1,16 +1,18 @@
 """What every rule does alike: check n and f, drop what cannot be honest, mix, combine, report."""
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from almoner.robust.admit import admit, check_input
+from almoner.robust.admit import NotVetted, admit, check_input, take_all
 from almoner.robust.cloud import Cloud, Matrix, Rows
-from almoner.robust.conditions import PreAggregationKind, RuleKind, require
+from almoner.robust.conditions import require
 from almoner.robust.report import Aggregate, RowReport, RuleReport, Vector
+from almoner.schema.job import PreAggregationKind, RuleKind
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,15 @@ class Rule(ABC):
     anything is computed, and count against f. Sizes come from the caller, who takes them from public declarations;
     nothing that a row's sender says is read but the row.
 
+    A rule that `begins_with_norms` calls `vet` before it does anything else with the rows.
+
     Args:
         num_byzantine: f, how many rows may be anything.
         pre: pre-aggregations, applied in this order.
     """
 
     kind: ClassVar[RuleKind]
+    begins_with_norms: ClassVar[bool] = False
 
     def __init__(self, num_byzantine: int, pre: tuple[PreAggregation, ...] = ()) -> None:
         self.num_byzantine = num_byzantine
@@ -85,13 +90,19 @@ class Rule(ABC):
         """
         check_input(rows, sizes)
         self.check(len(rows))
-        admitted = cloud = admit(rows, sizes, self.num_byzantine)
-        left = self.num_byzantine - (len(rows) - cloud.num_rows)
+        if self.begins_with_norms and not self.pre:
+            with suppress(NotVetted), np.errstate(over="ignore", invalid="ignore"):
+                return self._aggregate(take_all(rows, sizes, vetted=False), len(rows))
+        return self._aggregate(admit(rows, sizes, self.num_byzantine), len(rows))
+
+    def _aggregate(self, admitted: Cloud, num_rows: int) -> Aggregate:
+        """Combine the rows that take part, out of so many."""
+        cloud, left = admitted, self.num_byzantine - (num_rows - admitted.num_rows)
         for step in self.pre:
             cloud = step.apply(cloud, left)
         combined = self.combine(cloud, left)
         name = "+".join([*(step.kind for step in self.pre), self.kind])
-        return Aggregate(combined.vector, RuleReport(name, self._report(len(rows), admitted.places, cloud, combined)))
+        return Aggregate(combined.vector, RuleReport(name, self._report(num_rows, admitted.places, cloud, combined)))
 
     @abstractmethod
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from almoner.errors import PolicyViolation
 from almoner.robust.bulyan import Bulyan
 from almoner.robust.clipping import CenteredClipping, NormClippedMean, StaticClipping
-from almoner.robust.conditions import PreAggregationKind, RuleKind
 from almoner.robust.elementwise import Median, TrimmedMean
 from almoner.robust.geometric_median import GeometricMedian
 from almoner.robust.krum import Krum, MultiKrum
 from almoner.robust.mixing import Bucketing, NearestNeighbourMixing
 from almoner.robust.rule import PreAggregation, Rule
+from almoner.schema.job import PreAggregationKind, RuleKind
 
 _PLAIN: dict[RuleKind, Callable[[int, tuple[PreAggregation, ...]], Rule]] = {
     rule.kind: rule for rule in (Krum, MultiKrum, Bulyan, Median, TrimmedMean, GeometricMedian)

@@ -43,7 +43,9 @@ GroupRuleKind = Literal["median", "trimmed_mean", "krum"]
 PreAggregationKind = Literal["nearest_neighbour_mixing", "bucketing", "static_clipping"]
 """What may be done to the rows before the rule, in the order given."""
 
-_CLIPS = ("static_clipping", "centered_clipping", "norm_clipped_mean")
+CLIPPING = ("static_clipping", "centered_clipping", "norm_clipped_mean")
+"""The rules and pre-aggregations that need an l2_clip_norm."""
+
 ClipNorm = Annotated[float, Field(ge=1e-6, le=1e6)]
 ByzantineSites = Annotated[int, Field(ge=1, le=24)]
 """Sites that may send anything, f: less than half of at most 50."""
@@ -118,11 +120,11 @@ class RobustAggregation(Model):
     def _clips_as_it_says(self) -> "RobustAggregation":
         if len(set(self.pre)) != len(self.pre):
             raise ValueError("pre: a step is named twice")
-        clipping = [step for step in (*self.pre, self.rule) if step in _CLIPS]
+        clipping = [step for step in (*self.pre, self.rule) if step in CLIPPING]
         if clipping and self.l2_clip_norm is None:
             raise ValueError(f"l2_clip_norm: {clipping[0]} needs it; give the norm that mean updates are cut to")
         if not clipping and self.l2_clip_norm is not None:
-            raise ValueError(f"l2_clip_norm: nothing here clips; leave it out, or use one of {', '.join(_CLIPS)}")
+            raise ValueError(f"l2_clip_norm: nothing here clips; leave it out, or use one of {', '.join(CLIPPING)}")
         return self
 
 
@@ -147,7 +149,7 @@ class SecaggAggregation(Model):
             least two others, and no less. The larger c is, the more sites a round, or each group, needs.
         groups: into how many groups the study's sites are drawn, once for the study, m.
         rule: how the groups' means are combined; each site computes it itself.
-        num_byzantine_sites: sites that may send anything, f. Each spoils its group; f may exceed c.
+        num_byzantine_sites: sites that may send any values, f. Each spoils its group; f may exceed c.
         l2_clip_norm: L2 norm to which the groups' means are cut.
     """
 

@@ -215,6 +215,8 @@ class Require(Model):
     """What a job must bring.
 
     Args:
+        min_sites_per_sum: of how many sites, at the least, a group's sum must be, whoever drops out; as many as
+            min_sites if left out, so that a policy that does not speak of groups admits none that show more.
         min_nominal_records: least declared size of the site's data set.
         min_colluding_sites: how many sites at the server's side the protection must withstand, at the least.
         min_byzantine_sites: how many sites a job must bear that may send anything, at the least.
@@ -223,11 +225,17 @@ class Require(Model):
 
     min_sites: Annotated[int, Field(ge=1, le=50)]
     protection: Annotated[tuple[ProtectionKind, ...], Field(min_length=1)]
+    min_sites_per_sum: Annotated[int, Field(ge=1, le=50)] | None = None
     min_nominal_records: Count | None = None
     min_colluding_sites: Annotated[int, Field(ge=1, le=50)] | None = None
     min_byzantine_sites: ByzantineSites | None = None
     trust_models: Annotated[tuple[TrustModel, ...], Field(min_length=1)] | None = None
     manual_approval: ManualApproval | None = None
+
+    @property
+    def sites_per_sum(self) -> int:
+        """Of how many sites, at the least, a group's sum must be."""
+        return self.min_sites if self.min_sites_per_sum is None else self.min_sites_per_sum
 
 
 def _check_psi(allow: Allow, require: Require) -> None:

@@ -16,10 +16,11 @@ import numpy as np
 
 from almoner.errors import ProtocolError
 from almoner.protection.scheme import IntVector
-from almoner.robust.rows import Rows, integer_total
+from almoner.robust.cloud import Rows
+from almoner.robust.rows import integer_total
 from almoner.robust.rules import make_rule
 from almoner.secagg.blocks import blocks
-from almoner.secagg.grouping import Grouping, Names
+from almoner.secagg.grouping import DrawnGroups, Names
 
 _LARGEST_SUM = 2**23
 """Of an entry: far above 50 sites of 16 bits; a block's squares then sum up within int64."""
@@ -38,7 +39,7 @@ class GroupSum:
     values: IntVector
 
 
-def robust_total(grouping: Grouping, sums: dict[int, GroupSum]) -> tuple[IntVector, dict[str, Any]]:
+def robust_total(grouping: DrawnGroups, sums: dict[int, GroupSum]) -> tuple[IntVector, dict[str, Any]]:
     """Return the sum that stands for the combined means, and the rule's report.
 
     Args:

@@ -9,10 +9,15 @@ Transitions (every other question raises `ProtocolError` and ends the job at thi
 
 *Guarantee*, with at most c colluding sites, all of which may be in one group, and whatever the server does: what leaves
 this site shows the server nothing of its values but a sum over at least t sites of its group, so at least two honest
-ones; over the study's jobs the groups stay the same, so sums do not intersect. With at most f Byzantine sites and a
-server that adds and shows what it was sent, the step is within the bound of the layout's rule.
+ones, and one such sum a round. Over the study's jobs the groups stay the same, so that no sum is over members of two
+groups. It may be over other members of its group in each round, as in any secret sharing that bears drops: a server
+that leaves out one member, then another, can subtract. What it gets is of different rounds' updates, each with noise
+of its own, and this noise, which the account is charged for, is all that protects them then. With at most f sites
+whose values are what they like, and a server that adds and shows what it was sent, the step is within the bound of the
+layout's rule.
 
-*Price*: the server, and every site, see each group's sum. One bad site spoils its group, one missing site may end it.
+*Price*: the server, and every site, see each group's sum. A bad site spoils its group's sum with its values. One that
+breaks the protocol, or is silent, may fail its group, and with it the job, where the layout bears no failed group.
 A total's tag proves the sum of the *own* group alone: the other groups' sums, and who contributed to them, are the
 server's word. A server that lies about them steers the step within the clip and the rule, where it controls fewer
 groups than the rule bears, and at will with more; robustness asks one to believe it that far. Privacy is bounded as
@@ -30,7 +35,7 @@ from almoner.protection.draw_site import DrawTask, SiteDraw
 from almoner.protection.scheme import IntVector, SiteProtection, Task
 from almoner.protection.set_up import JobTerms
 from almoner.secagg.group_means import GroupSum, robust_total
-from almoner.secagg.grouping import GroupedTerms, Grouping, Names
+from almoner.secagg.grouping import DrawnGroups, GroupedTerms, Names
 from almoner.secagg.site import OutsideTheRing, SecaggSite
 from almoner.secagg.total import read_total
 from almoner.secagg.view import told
@@ -50,7 +55,7 @@ class GroupedSite(SiteProtection):
 
     def __init__(self, terms: GroupedTerms, site: str, draw: SiteDraw, join: Callable[[JobTerms], SecaggSite]) -> None:
         self._terms, self._site, self._draw, self._join = terms, site, draw, join
-        self._grouping: Grouping | None = None
+        self._grouping: DrawnGroups | None = None
         self._inner: SecaggSite | None = None
         self._has_keys = self._ended = False
         self._lock = threading.RLock()
@@ -91,13 +96,16 @@ class GroupedSite(SiteProtection):
     def open(self, number: int, contributors: Names, total: bytes) -> IntVector:
         """Return the sum that stands for the robust combination of the groups' means, int64[d].
 
+        A group whose members sent what is no sum is not in the total: the server leaves it out, as it can tell. So a
+        part that holds none, of any group, is a server that lies.
+
         Raises:
             ProtocolError: the total is damaged, of too few sites or groups, or not the sum over the own group.
         """
         with self._step():
             grouping, inner, place = self._held()
             sums, whole = {}, told(number, contributors, total)
-            for other, (sites, part) in grouping.split_total(contributors, total).items():
+            for other, (sites, part) in grouping.split("total", contributors, total).items():
                 terms = grouping.terms_of(other)
                 if len(sites) < terms.threshold:
                     raise ProtocolError(f"round {number}: {len(sites)} contributors of a group, fewer than it needs")
@@ -121,11 +129,11 @@ class GroupedSite(SiteProtection):
 
     def announcement_bytes(self, ring: Names) -> int:
         """Return the length of an announcement of these sites."""
-        return self._held()[0].announcement_bytes(ring)
+        return self._held()[0].num_bytes("train", ring)
 
     def total_bytes(self, contributors: Names) -> int:
         """Return the length of a total: one part for each group that has a contributor."""
-        return self._held()[0].total_bytes(contributors)
+        return self._held()[0].num_bytes("total", contributors)
 
     def _answer_draw(self, task: DrawTask, number: int, contributors: Names, body: bytes) -> bytes:
         """Take a step of the draw; once it is settled, join the own group."""
@@ -133,12 +141,12 @@ class GroupedSite(SiteProtection):
             raise ProtocolError(f"{task} after the draw: {self._site} leaves the job")
         said = self._draw.answer(task, contributors, body)
         if self._draw.groups is not None and self._inner is None:
-            grouping = Grouping(self._terms, self._draw.groups)
+            grouping = DrawnGroups(self._terms, self._draw.groups)
             self._inner = self._join(grouping.terms_of(grouping.place(self._site)))
             self._grouping = grouping
         return said
 
-    def _held(self) -> tuple[Grouping, SecaggSite, int]:
+    def _held(self) -> tuple[DrawnGroups, SecaggSite, int]:
         """Return the groups, and the own group's side and place."""
         if self._grouping is None or self._inner is None:
             raise ProtocolError("the groups of the study are not drawn yet")

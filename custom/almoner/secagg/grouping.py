@@ -5,8 +5,8 @@ message for all: the groups' parts one after the other, in the groups' order. Th
 is in it, so every site cuts out its own. Parts of other groups are public, signed or sealed for others.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from almoner.errors import ProtocolError
 from almoner.protection.draw import DrawTerms, Groups
@@ -19,6 +19,8 @@ from almoner.secagg.offers import offer_bytes
 from almoner.secagg.session import total_bytes
 
 Names = tuple[str, ...]
+Message = Task | Literal["total"]
+"""What sites are shown: a question's body, or a round's total."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class GroupedTerms:
 
 
 @dataclass(frozen=True)
-class Grouping:
+class DrawnGroups:
     """The drawn groups of a job.
 
     Args:
@@ -92,45 +94,30 @@ class Grouping:
         """Return some sites in the job's order."""
         return tuple(site for site in self.terms.job.sites if site in sites)
 
-    def announcement_bytes(self, ring: Names) -> int:
-        """Return the length of an announcement of these sites."""
-        return sum(self._body_bytes("train", place, part) for place, part in self.in_groups(ring).items())
+    def num_bytes(self, message: Message, sites: Names) -> int:
+        """Return the length of a message of these sites."""
+        return sum(self._part_bytes(message, place, part) for place, part in self.in_groups(sites).items())
 
-    def total_bytes(self, contributors: Names) -> int:
-        """Return the length of a total of these sites."""
-        return sum(total_bytes(self.terms_of(place)) for place in self.in_groups(contributors))
-
-    def split(self, task: Task, sites: Names, body: bytes) -> dict[int, tuple[Names, bytes]]:
+    def split(self, message: Message, sites: Names, body: bytes) -> dict[int, tuple[Names, bytes]]:
         """Return each group's sites and part of a message; groups without sites are left out.
 
         Raises:
             ProtocolError: wrong length.
         """
-        parts = self.in_groups(sites)
-        pieces = self._cut(body, [self._body_bytes(task, place, part) for place, part in parts.items()], task)
-        return {place: (part, piece) for (place, part), piece in zip(parts.items(), pieces, strict=True)}
+        if len(body) != self.num_bytes(message, sites):
+            raise ProtocolError(f"{message}: {len(body)} bytes for the parts of {len(sites)} sites' groups")
+        found, start = {}, 0
+        for place, part in self.in_groups(sites).items():
+            end = start + self._part_bytes(message, place, part)
+            found[place], start = (part, body[start:end]), end
+        return found
 
-    def split_total(self, contributors: Names, total: bytes) -> dict[int, tuple[Names, bytes]]:
-        """Return each group's contributors and total; groups without any are left out.
-
-        Raises:
-            ProtocolError: wrong length.
-        """
-        parts = self.in_groups(contributors)
-        pieces = self._cut(total, [total_bytes(self.terms_of(place)) for place in parts], "open")
-        return {place: (part, piece) for (place, part), piece in zip(parts.items(), pieces, strict=True)}
-
-    def _cut(self, body: bytes, lengths: list[int], what: str) -> Iterator[bytes]:
-        """Cut bytes into pieces of these lengths."""
-        if len(body) != sum(lengths):
-            raise ProtocolError(f"{what}: {len(body)} bytes for the parts of {len(lengths)} groups")
-        ends = [sum(lengths[: place + 1]) for place in range(len(lengths))]
-        return (body[end - size : end] for end, size in zip(ends, lengths, strict=True))
-
-    def _body_bytes(self, task: Task, place: int, sites: Names) -> int:
-        """Return the length of a group's part of a question's body, which is one piece for each of these sites."""
+    def _part_bytes(self, message: Message, place: int, sites: Names) -> int:
+        """Return the length of a group's part: its total, or in a question one piece for each of these sites."""
         terms = self.terms_of(place)
-        pieces: dict[Task, int] = {
+        if message == "total":
+            return total_bytes(terms)
+        pieces: dict[Message, int] = {
             "confirm": SET_UP_BYTES,
             "agree": confirmation_bytes(terms, 0, is_dealer=False),
             "conclude": AGREEMENT_BYTES,
@@ -138,6 +125,6 @@ class Grouping:
             "acknowledge": ENTRY_BYTES,
             "reveal": ED25519_BYTES,
         }
-        if task not in pieces:
-            raise ProtocolError(f"{task}: its body has no parts of groups")
-        return pieces[task] * len(sites)
+        if message not in pieces:
+            raise ProtocolError(f"{message}: its body has no parts of groups")
+        return pieces[message] * len(sites)

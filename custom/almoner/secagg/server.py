@@ -51,9 +51,6 @@ class SecaggServer(ServerProtection):
     Args:
         terms: of the job.
         roster: whose certificates sign the set-up.
-
-    Attributes:
-        beside: digest of what the sites are told beside the last total, as in `SecaggSite.open`.
     """
 
     def __init__(self, terms: JobTerms, roster: Roster) -> None:
@@ -62,12 +59,6 @@ class SecaggServer(ServerProtection):
         self._offers: dict[str, Offer] = {}
         self._blamed: dict[str, str] = {}
         self._view, self._told = FIRST_VIEW, b""
-        self.beside = b""
-
-    @property
-    def view(self) -> bytes:
-        """The view of the sites that were told every total, the last one with what stands beside it."""
-        return absorb(self._view, absorb(self._told, self.beside)) if self._told else self._view
 
     def set_up(self, sites: Names) -> Conversation[Names]:
         """Have the sites agree on keys and offer the first round; end with the sites that can go on.
@@ -83,14 +74,18 @@ class SecaggServer(ServerProtection):
         self._offers = self._good(keys.answers, lambda site, said: read_offer(said, self._held(), 1, site))
         return tuple(self._offers)
 
-    def round(self, number: int, sites: Names) -> Conversation[RoundTotal]:
+    def round(self, number: int, sites: Names, beside: bytes = b"") -> Conversation[RoundTotal]:
         """Collect, add and unmask one round's values.
+
+        Args:
+            beside: what the sites were told beside the last total, as in `SecaggSite.open`.
 
         Raises:
             FederationError: too few answered as they should, or shares give no secret; the round is dead.
         """
         session, self._blamed = self._held(), {}
-        self._view, self._told = self.view, b""
+        if self._told:
+            self._view, self._told = absorb(self._view, absorb(self._told, beside)), b""
         asked = tuple(site for site in session.members if site in sites)
         offers = {site: self._offers[site] for site in asked if site in self._offers}
         ring = make_ring(session, number, offers, self._view)

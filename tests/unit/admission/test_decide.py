@@ -35,6 +35,8 @@ TRAINEE = Submitter(name="trainee@hungary.example", org="hungary", role="trainee
 
 POPULATIONS = (f"{SITE}-cardiology", "registry")
 
+NINE = (SITE, *(f"s{index}" for index in range(8)))
+
 EDITS: dict[str, dict[str, Any]] = {
     "submitter.role": {"submitter": TRAINEE},
     "envelope.sites": {"sites": ("cleveland", "hungary", "va-long-beach")},
@@ -100,6 +102,13 @@ EDITS: dict[str, dict[str, Any]] = {
         "policy": policy(require={"protection": ["he", "robust"]}),
     },
     "aggregation.groups": {"spec": spec(aggregation=GROUPED)},
+    "require.sites_per_sum": {
+        "spec": spec(aggregation=GROUPED),
+        "sites": NINE,
+        "study_sites": NINE,
+        "nominal_records": dict.fromkeys(NINE, 100),
+        "policy": policy(require={"min_sites_per_sum": 4}),
+    },
     "require.byzantine": {"policy": policy(require={"min_byzantine_sites": 1})},
     "require.colluding": {"policy": policy(require={"min_colluding_sites": 2})},
     "require.trust": {"policy": policy(require={"trust_models": ["trusted_server"]})},

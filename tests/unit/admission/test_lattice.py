@@ -78,6 +78,7 @@ def floors(draw: st.DrawFn) -> "Fields":
         },
         "require": {
             "min_sites": draw(st.integers(2, 50)),
+            "min_sites_per_sum": draw(st.integers(2, 49)),
             "protection": tuple(draw(st.sets(st.sampled_from(PROTECTIONS[:3]), min_size=1))),
             "min_nominal_records": draw(st.integers(2, 99)),
             "min_colluding_sites": draw(st.integers(2, 49)),
@@ -170,6 +171,7 @@ LOOSEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "allow.statistics.trust": ("allow.statistics.trust", lambda kinds: (*kinds, "distributed")),
     "allow.statistics.max_cells": ("allow.statistics.max_cells", more),
     "require.min_sites": ("require.min_sites", less),
+    "require.min_sites_per_sum": ("require.min_sites_per_sum", less),
     "require.protection": ("require.protection", lambda kinds: (*kinds, "robust")),
     "require.min_nominal_records": ("require.min_nominal_records", less),
     "require.min_colluding_sites": ("require.min_colluding_sites", less),
@@ -225,6 +227,7 @@ TIGHTEN: dict[str, Callable[[Any], Any]] = {
     "allow.statistics.trust": lambda kinds: kinds[:1],
     "allow.statistics.max_cells": less,
     "require.min_sites": lambda value: min(50, value + 1),
+    "require.min_sites_per_sum": more,
     "require.protection": lambda kinds: kinds[:1],
     "require.min_nominal_records": more,
     "require.min_colluding_sites": more,
@@ -289,6 +292,16 @@ def test_leaving_a_block_out_is_named_by_its_fields(floor: Fields, name: str) ->
     fields = [field for field in LOOSEN if field.startswith(name)]
     assert found(put(equal_policy(floor), name, drop), floor) == fields
     assert found(equal_policy(floor), put(floor, name, drop)) == []
+
+
+@given(FLOORS, st.integers(1, 50), st.integers(1, 50))
+def test_sums_are_of_min_sites_where_nothing_else_is_written(floor: Fields, least: int, per_sum: int) -> None:
+    floor = put(put(floor, "require.min_sites", lambda _: least), "require.min_sites_per_sum", lambda _: per_sum)
+    unwritten = put(floor, "require.min_sites_per_sum", drop)
+    assert found(equal_policy(unwritten), floor) == ["require.min_sites_per_sum"] * (least < per_sum)
+    assert found(equal_policy(floor), unwritten) == ["require.min_sites_per_sum"] * (per_sum < least)
+    looser = put(equal_policy(unwritten), "require.min_sites", lambda value: value - 1) if least > 1 else None
+    assert looser is None or found(looser, unwritten) == ["require.min_sites"]
 
 
 @given(FLOORS)

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from admission_cases import DECLARATIONS, SITE, SPEC, Case, account, past
+from admission_cases import DECLARATIONS, GROUPED, SITE, SPEC, Case, account, past
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -72,7 +72,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "allow.releases": st.sampled_from([None, (), ("accuracy",)]),
     "allow.windows": st.none() | st.lists(WINDOW, min_size=1, max_size=2).map(tuple),
     "require.min_sites": st.sampled_from([2, 3, 4]),
-    "require.protection": subset("plain", "he", "robust"),
+    "require.protection": subset("plain", "he", "robust", "secagg"),
+    "require.min_sites_per_sum": st.sampled_from([None, 3, 4]),
     "require.min_colluding_sites": st.sampled_from([None, 1, 2]),
     "require.min_byzantine_sites": st.sampled_from([None, 1, 2]),
     "require.min_nominal_records": st.sampled_from([None, 31, 32, 33]),
@@ -89,7 +90,7 @@ LOOSEST: Fields = dict.fromkeys(FIELDS) | {
     "allow.studies": ("s", "t"),
     "allow.workloads": ("v", "w"),
     "require.min_sites": 2,
-    "require.protection": ("he", "plain", "robust"),
+    "require.protection": ("he", "plain", "robust", "secagg"),
 }
 """Lets every drawn job in."""
 
@@ -147,7 +148,10 @@ AGGREGATIONS: list[Fields] = [
     {"kind": "plain"},
     {"kind": "he", "num_colluding_sites": 1},
     {"kind": "robust", "rule": "median", "num_byzantine_sites": 1},
+    GROUPED,
+    GROUPED | {"num_colluding_sites": 2},
 ]
+TWELVE = (SITE, *(f"s{index}" for index in range(11)))
 
 
 def draw_question(draw: Random) -> Question:
@@ -165,7 +169,11 @@ def draw_question(draw: Random) -> Question:
     spec = type(SPEC).model_validate_json(json.dumps({**SPEC.model_dump(mode="json"), **changes}))
     facts = WorkloadFacts(draw.choice(DIGESTS), draw.choice(DIGESTS), 17, ("patient",))
     user = draw.choice(USERS)
+    sites = TWELVE if spec.grouping else DECLARATIONS.consortium.sites
     case = Case(
+        sites=sites,
+        study_sites=sites,
+        nominal_records=dict.fromkeys(sites, 32),
         spec=spec,
         submitter=Submitter(user, draw.choice("ab"), draw.choice(["lead", "member"])),
         flare_study=spec.study,

@@ -160,6 +160,61 @@ class TestRegrouping:
         case = Case(spec=spec(aggregation=GROUPED), sites=SITES, study_sites=())
         assert ask("aggregation.groups", case).finding == "the roster does not say which sites study cardiology has"
 
+    @pytest.mark.parametrize("kind", ["secagg", "he"])
+    def test_a_sum_without_groups_gives_one_site_away_and_is_refused(self, kind: str) -> None:
+        groups = drawn(SITES, 3, 0)
+        sites = tuple(site for site, member in zip(SITES, groups[0], strict=True) if member)
+        sites += tuple(site for site, member in zip(SITES, groups[1], strict=True) if member)[:1]
+        assert individuals(groups) == 0
+        assert individuals([*groups, [site in sites for site in SITES]]) == 1
+        job = spec(aggregation={"kind": kind, "num_colluding_sites": 1})
+        case = Case(spec=job, sites=sites, study_sites=SITES, stored_groups={"oncology": 3})
+        assert status("aggregation.groups", case) == "unset"
+        for asked in (sites, SITES):
+            found = ask("aggregation.groups", case.but(sites=asked, stored_groups={"cardiology": 3}))
+            assert found.status == "broken"
+            assert found.finding.startswith("study cardiology has 3 groups, drawn once; set off against their sums")
+            assert found.remedy == "set aggregation.groups to 3, and export the job for all sites of the study"
+
+    @pytest.mark.parametrize("aggregation", [{"kind": "plain"}, robust("median", 1)])
+    def test_what_shows_each_update_anyway_is_the_policys_decision(self, aggregation: dict[str, Any]) -> None:
+        case = Case(spec=spec(aggregation=aggregation), stored_groups={"cardiology": 3})
+        assert status("aggregation.groups", case) == "unset"
+
+
+class TestSitesPerSum:
+    @pytest.mark.parametrize(
+        ("number", "fields", "in_sum"),
+        [
+            (9, {}, 3),
+            (11, {}, 3),
+            (15, {}, 4),
+            (12, {"num_colluding_sites": 2}, 4),
+            (14, {"num_colluding_sites": 2}, 4),
+        ],
+    )
+    def test_the_smallest_group_counts(self, number: int, fields: dict[str, Any], in_sum: int) -> None:
+        case = TestGroups.case(number, **fields)
+        for least in range(1, 9):
+            expected = "holds" if in_sum >= least else "broken"
+            written = policy(require={"min_sites": 1, "min_sites_per_sum": least})
+            unwritten = policy(require={"min_sites": least})
+            assert status("require.sites_per_sum", case.but(policy=written)) == expected
+            assert status("require.sites_per_sum", case.but(policy=unwritten)) == expected
+
+    @pytest.mark.threat("T-46")
+    def test_a_policy_written_before_groups_admits_no_sum_of_three(self) -> None:
+        case = TestGroups.case().but(policy=policy(require={"min_sites": 8}))
+        found = ask("require.sites_per_sum", case)
+        assert found.finding == "a group's sum may be of 3 sites, at least 8 are demanded (min_sites)"
+        off = case.but(policy=policy(require={"min_sites": 8, "min_sites_per_sum": 3}))
+        assert status("require.sites_per_sum", off) == "holds"
+
+    @pytest.mark.parametrize("aggregation", [{"kind": "secagg", "num_colluding_sites": 1}, GROUPED | {"groups": 4}])
+    def test_sums_over_all_and_groups_that_cannot_be_are_no_matter_of_it(self, aggregation: dict[str, Any]) -> None:
+        case = Case(spec=spec(aggregation=aggregation), sites=names(10))
+        assert status("require.sites_per_sum", case) == "unset"
+
 
 class TestRequired:
     @pytest.mark.parametrize(
@@ -187,6 +242,13 @@ class TestPlan:
             "drops: bears 3 of 12 sites, so that min_sites=9 are left",
             "price: the server sees each site's noised update",
         )
+
+    def test_bad_sites_that_stay_silent_are_missing(self) -> None:
+        def drops(least: int) -> str:
+            return robustness_lines(spec(aggregation=robust("median", 2), min_sites=least), 12)[1]
+
+        assert drops(10) == "drops: bears 2 of 12 sites, so that min_sites=10 are left"
+        assert drops(11).endswith("so that min_sites=11 are left; 2 bad ones that stay silent end the job")
 
     def test_a_grouped_job(self) -> None:
         kinds = [line.partition(":")[0] for line in robustness_lines(spec(aggregation=GROUPED), 10)]

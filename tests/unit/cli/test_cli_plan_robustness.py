@@ -12,7 +12,7 @@ SECURE = Path("jobs") / "bank_credit_secure.yaml"
 def test_groups(root: Path, almoner: Shell) -> None:
     outcome = almoner("job", "plan", root / SECURE, "--root", root)
     assert outcome.code == 0
-    assert tuple(outcome.out.splitlines()[-4:]) == GroupLayout(10, 3, 1, 1, "median").describe()
+    assert tuple(outcome.out.splitlines()[-4:]) == GroupLayout(10, 3, 1, 1, "median").describe(8)
 
 
 def test_a_robust_rule(root: Path, almoner: Shell) -> None:

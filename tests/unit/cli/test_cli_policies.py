@@ -9,7 +9,7 @@ from cli_cases import Shell
 
 from almoner.admission.lattice import loosenings, verify_tightens
 from almoner.admission.rules import RULES
-from almoner.schema.declarations import Declarations
+from almoner.schema.declarations import Declarations, load_declarations
 from almoner.schema.documents import load_document
 from almoner.schema.policy import (
     Account,
@@ -215,10 +215,14 @@ class TestExamples:
         policy = load_document(root / "policies" / "examples" / "robust.yaml", SitePolicy)
         assert [found.field for found in loosenings(policy, declarations.floor)] == ["require.protection"]
 
+    def test_large_sums_tightens_the_banks_floor(self, root: Path) -> None:
+        policy = load_document(root / "policies" / "examples" / "large_sums.yaml", SitePolicy)
+        assert loosenings(policy, load_declarations(root, "banks").floor) == []
+
     def test_each_is_tested_beside_the_policies(self, root: Path) -> None:
         examples = {path.name for path in (root / "policies" / "examples").glob("*.yaml")}
         assert examples == {
-            f"{name}.yaml" for name in ("strict", "research", "public_data", "robust", "two_populations")
+            f"{name}.yaml" for name in ("strict", "research", "public_data", "robust", "large_sums", "two_populations")
         }
         assert examples <= {path.name for path in (root / "policies" / "tests").glob("*.yaml")}
 

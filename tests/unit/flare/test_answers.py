@@ -70,6 +70,17 @@ def test_counting_junk_leaves_an_honest_site_out() -> None:
     assert waited(answers, "d") == set(SITES[:3])
 
 
+def test_nobody_is_late_before_enough_have_answered() -> None:
+    """Groups of two that both need both: three answers settle nothing. No number of them ends the job."""
+    late = {}
+    for enough in (3, 4):
+        answers = Answers(SITES, 0, is_good, enough)
+        for site in SITES[:3]:
+            send(answers, site, GOOD)
+        late[enough] = set(SITES) - waited(answers, "d")
+    assert late == {3: {"d"}, 4: set()}
+
+
 def test_it_ends_where_enough_cannot_come_any_more() -> None:
     answers = Answers(SITES, 3, is_good)
     send(answers, "a", JUNK)

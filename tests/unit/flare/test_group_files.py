@@ -10,13 +10,17 @@ import pytest
 from flare_cases import SITES, Pki
 from tests.grouped import MemoryStore
 
-from almoner.errors import LedgerError, PolicyViolation, ProtocolError
+from almoner.admission.approvals import sign_approval
+from almoner.admission.history import History
+from almoner.errors import DocumentError, LedgerError, PolicyViolation, ProtocolError
 from almoner.flare import group_files
 from almoner.flare.approval_files import Officer
 from almoner.flare.group_files import DrawFiles, draw_terms, read_records, redraw_groups, stored_groups
 from almoner.flare.job_context import JobContext
+from almoner.flare.site_view import site_view
 from almoner.protection.certificates import site_keys
 from almoner.protection.draw_site import DrawRecord, SiteDraw, fresh_record
+from almoner.schema.approval import Approval, SignedApproval
 
 SITE, STUDY = "cleveland", "cardiology"
 
@@ -74,7 +78,7 @@ def test_what_is_said_lies_on_the_disk_and_in_the_ledger(context: JobContext, pk
     assert not path.is_relative_to(context.site.kit)
     assert [(entry["study"], entry["epoch"], entry["groups"]) for entry in noted(context)] == [(STUDY, 1, 2)]
     assert held.secret not in json.dumps(noted(context))
-    assert stored_groups(context.site) == {STUDY: 2}
+    assert stored_groups(context.site, STUDY) == {STUDY: 2}
     assert len(carry_out(sides)) == 1
     assert noted(context)[-1]["listed"] == read_records(context.site)[STUDY].listed
     assert read_records(context.site)[STUDY].groups == sides[SITE].groups
@@ -158,7 +162,7 @@ class TestNewEpochs:
         made = redraw_groups(context.site, STUDY, 1, None, officer)
         assert (made.epoch, made.group_sizes, made.groups) == (2, (4,), None)
         assert made.secret != old.secret
-        assert stored_groups(context.site) == {STUDY: 1}
+        assert stored_groups(context.site, STUDY) == {STUDY: 1}
         with pytest.raises(ProtocolError, match="4 sites in 1 groups, not 4 in 2"):
             draw(context, pki)[SITE].answer("draw-commit", (), b"")
         said = slot(draw(context, pki, (4,))[SITE].answer("draw-commit", (), b""), SITE)
@@ -194,6 +198,25 @@ class TestNewEpochs:
                 files._note(ledger, forged)
             with pytest.raises(PolicyViolation, match=r"was not approved|another site or job"):
                 draw(context, pki)[SITE].answer("draw-commit", (), b"")
+
+    @pytest.mark.threat("T-42")
+    def test_a_denial_approves_nothing(
+        self, context: JobContext, pki: Pki, officer: Officer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The officer's key is in it all the same, and the paper says what it is about."""
+        draw(context, pki)[SITE].answer("draw-commit", (), b"")
+
+        def denied(approval: Approval, *keys: bytes) -> SignedApproval:
+            return sign_approval(approval.model_copy(update={"verdict": "denied"}), *keys)
+
+        monkeypatch.setattr(group_files, "sign_approval", denied)
+        with monkeypatch.context() as patch:
+            patch.setattr(DrawFiles, "_verify", lambda *arguments: None)
+            assert redraw_groups(context.site, STUDY, 2, None, officer).approval is not None
+        with pytest.raises(PolicyViolation, match="its new draw was denied"):
+            draw(context, pki)[SITE].answer("draw-commit", (), b"")
+        with pytest.raises(PolicyViolation, match="its new draw was denied"):
+            redraw_groups(context.site, STUDY, 2, 3, officer)
 
     def test_an_older_record_that_was_put_back_does_not_count(
         self, context: JobContext, pki: Pki, path: Path, officer: Officer
@@ -251,5 +274,17 @@ def test_jobs_at_once_draw_once(
     other.join()
 
 
+def test_a_damaged_file_stops_the_jobs_of_its_study_alone(context: JobContext, pki: Pki, path: Path) -> None:
+    draw(context, pki)[SITE].answer("draw-commit", (), b"")
+    (path.parent / "oncology.json").write_text("{")
+    with pytest.raises(DocumentError):
+        read_records(context.site)  # as every job once did
+    assert stored_groups(context.site, STUDY) == {STUDY: 2}
+    with pytest.raises(DocumentError, match=r"oncology\.json"):
+        stored_groups(context.site, "oncology")
+    with context.site.ledger() as ledger:
+        assert site_view(context.site, ledger, History(), context.envelope).stored_groups == {STUDY: 2}
+
+
 def test_a_site_that_never_drew_has_no_groups(context: JobContext) -> None:
-    assert stored_groups(context.site) == {}
+    assert stored_groups(context.site, STUDY) == {}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from flare_cases import DIMENSION, PAIR, SITES, TRAIN_ONLY, Pki, make_context
 
+from almoner.errors import FederationError
 from almoner.flare.answers import IsGood
 from almoner.flare.filters import check_budget, let_out, put_on_protection
 from almoner.flare.head_statements import introduction_bytes, verifies
@@ -18,7 +19,10 @@ from almoner.flare.training_run import TrainingRun
 from almoner.flare.wire import Reply, ReplyKind, TaskHeader
 from almoner.privacy.heads import HEAD_BYTES
 from almoner.protection.plain import PlainServer, message_bytes
+from almoner.protection.scheme import Question
+from almoner.schema.job import PlainAggregation, SecaggAggregation
 
+Replies = dict[str, Reply]
 MALLORY = "switzerland"
 UPDATE_BYTES = message_bytes(DIMENSION) + HEAD_BYTES
 NONSENSE = {
@@ -40,7 +44,7 @@ class Members:
         self.kind, self.answer = kind, answer
 
     def ask(
-        self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, is_good: IsGood
+        self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, enough: int, is_good: IsGood
     ) -> dict[str, Reply]:
         return {site: self.reply(site, header, body) for site in sites}
 
@@ -100,3 +104,30 @@ def test_a_head_under_another_certificate_is_not_held(run: Callable[..., tuple[T
     assert verifies(head, job.heads.roster, PAIR[0])
     assert not verifies(head, job.heads.roster, PAIR[1])
     assert not verifies(replace(head, seq=head.seq + 1), job.heads.roster, PAIR[0])
+
+
+GROUPS = SecaggAggregation(
+    kind="secagg", num_colluding_sites=1, groups=3, rule="median", num_byzantine_sites=1, l2_clip_norm=1.0
+)
+
+
+@pytest.mark.parametrize(("aggregation", "enough"), [(PlainAggregation(kind="plain"), 2), (GROUPS, 3)])
+def test_set_up_waits_for_all_where_a_single_late_site_can_end_the_job(
+    aggregation: PlainAggregation | SecaggAggregation, enough: int, run: Callable[..., tuple[JobRun, Members]]
+) -> None:
+    job, members = run()
+    spec = job.envelope.spec.model_copy(update={"aggregation": aggregation})
+    job.envelope = job.envelope.model_copy(update={"spec": spec})
+    asked: list[tuple[str, int, int]] = []
+
+    def ask(header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, late: int, is_good: IsGood) -> Replies:
+        asked.append((header.kind, need, late))
+        return members.ask(header, body, sites, need, late, is_good) if header.kind != "train" else {}
+
+    job.ask = ask
+    question = Question("train", 1, (), b"", (*PAIR, MALLORY), 0, {}, 3)
+    job._put(question)
+    assert asked == [("train", 0, 3)]
+    with pytest.raises(FederationError, match="round 1, train: 0 of at least 2 sites answered"):
+        job.run((*PAIR, MALLORY))
+    assert asked[1:4] == [(kind, 2, enough) for kind in ("setup", "heads", "cosign")]

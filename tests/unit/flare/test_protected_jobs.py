@@ -50,7 +50,7 @@ class Members:
         self.jobs = {site: TrainingJob(context) for site, context in self.contexts.items()}
 
     def ask(
-        self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, is_good: IsGood
+        self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, enough: int, is_good: IsGood
     ) -> dict[str, Reply]:
         replies = {site: self.reply(site, header, body) for site in sites if not self.deaf(site, header)}
         if self.repeat and header.kind not in ("setup", "heads", "cosign", "model"):
@@ -248,9 +248,9 @@ def test_a_second_announcement_of_a_round_ends_the_job_at_the_site(run: Run) -> 
     ask, told = members.ask, []
 
     def ask_again(
-        header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, is_good: IsGood
+        header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, enough: int, is_good: IsGood
     ) -> dict[str, Reply]:
-        replies = ask(header, body, sites, need, is_good)
+        replies = ask(header, body, sites, need, enough, is_good)
         if (header.kind, header.round) == ("train", 2):
             total = members.contexts[VICTIM].protection.total_bytes(header.contributors)
             offer = (len(body) - total) // len(header.ring)
@@ -276,9 +276,9 @@ class TestModels:
         ask = members.ask
 
         def ask_a_liar(
-            header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, is_good: IsGood
+            header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, enough: int, is_good: IsGood
         ) -> dict[str, Reply]:
-            replies = ask(header, body, sites, need, is_good)
+            replies = ask(header, body, sites, need, enough, is_good)
             if header.kind == "model":
                 false = np.full(DIMENSION, value).tobytes()
                 replies[SITES[0]] = replies[SITES[0]].model_copy(update={"body": false})

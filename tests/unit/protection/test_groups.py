@@ -142,13 +142,25 @@ def test_robustness_may_exceed_privacy() -> None:
 
 
 def test_the_plan_says_what_a_layout_bears_and_costs() -> None:
-    assert GroupLayout(10, 3, 1, 1, "median").describe() == (
-        "groups: 10 sites in 3 groups (1 of 4 and 2 of 3), drawn once for the study by its sites",
-        "attackers: bears 1 site that may send anything: each spoils its group, and median bears 1 bad of 3 groups",
-        "drops: bears 1 in a group of 4, 0 in a group of 3; bears 0 failed groups: 1 site missing, honest or not, can "
-        "end the job",
+    assert GroupLayout(10, 3, 1, 1, "median").describe(8) == (
+        "groups: 10 sites in 3 groups (1 of 4 and 2 of 3), drawn once for the study by its sites, in its first grouped "
+        "job: all later ones must have 3",
+        "attackers: bears 1 site that may send any values: each spoils its group, and median bears 1 bad of 3 groups; "
+        "one that breaks the protocol (false words, a bad tag) fails its group, which ends the job",
+        "drops: bears 1 in a group of 4, 0 in a group of 3; bears 0 failed groups; min_sites 8 bears 2 missing in "
+        "all: 1 site missing, honest or not, can end the job",
         "price: the server and every site see each group's mean; a server with 1 site at its side sees the sum of as "
-        "few as 2 others, under their noise; sites take other groups' sums on its word; one bad or missing site can "
-        "take its group with it",
+        "few as 2 others, and by leaving members out sums over others in other rounds, under their noise; sites take "
+        "other groups' sums on its word; one bad or missing site can take its group with it",
     )
-    assert "bears 1 failed groups: 4 sites missing" in GroupLayout(50, 10, 1, 3, "krum").describe()[2]
+    wide = GroupLayout(50, 10, 1, 3, "krum")
+    assert "fails its group, which is borne as below" in wide.describe(45)[1]
+    assert "fails its group, which ends the job" in wide.describe(46)[1]
+    assert "bears 1 failed groups; min_sites 40 bears 10 missing in all: 4 sites missing" in wide.describe(40)[2]
+    assert "leaving members out" not in GroupLayout(9, 3, 1, 1, "median").describe(9)[3]
+
+
+@pytest.mark.parametrize(("min_sites", "fatal"), [(50, "1 site"), (49, "2 sites"), (47, "4 sites"), (46, "4 sites")])
+def test_the_plan_bears_no_more_missing_sites_than_the_job_does(min_sites: int, fatal: str) -> None:
+    drops = GroupLayout(50, 10, 1, 3, "krum").describe(min_sites)[2]
+    assert f" bears {50 - min_sites} missing in all: {fatal} missing, honest or not, can end the job" in drops

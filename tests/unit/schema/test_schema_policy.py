@@ -44,13 +44,21 @@ OPTIONAL = {
     Limits: {"max_steps"},
     Allow: {"datasets", "purposes", "workload_digests", "initial_weights", "releases", "windows", "psi", "statistics"},
     StatisticsGrant: {"max_cells"},
-    Require: {"min_nominal_records", "min_colluding_sites", "min_byzantine_sites", "trust_models", "manual_approval"},
+    Require: {
+        "min_sites_per_sum",
+        "min_nominal_records",
+        "min_colluding_sites",
+        "min_byzantine_sites",
+        "trust_models",
+        "manual_approval",
+    },
     ConsortiumPolicy: {"quotas"},
     SitePolicy: {"quotas"},
     DatasetConfig: {"unit_column", "columns", "min_count", "identifiers"},
     IdentifierColumn: {"dates"},
 }
-"""Fields that may be left out; each is a restriction that is then not there (or what a join of ids needs)."""
+"""Fields that may be left out; each is a restriction that is then not there, or another field's (or what a join of ids
+needs)."""
 
 
 def test_only_restrictions_beside_the_privacy_parameters_may_be_left_out() -> None:

@@ -1,6 +1,7 @@
 """Secret sharing in groups between honest parties: the step, absent sites, failed groups, and what outlives a job."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from tests.grouped import CLIP, PROB, Stores, expected_total, grouped, grouped_t
 from tests.simulator import Simulation, losing, names_of, snapshot
 
 from almoner.errors import FederationError, ProtocolError
+from almoner.protection.groups import GroupLayout
+from almoner.protection.scheme import Question
 from almoner.secagg.group_means import GroupSum, exact_norm, robust_total
-from almoner.secagg.grouping import Grouping
+from almoner.secagg.group_server import GroupedServer
+from almoner.secagg.grouping import DrawnGroups
 
 
 def check_opened(job: Simulation, number: int, opened: dict[str, np.ndarray]) -> None:
@@ -151,6 +155,47 @@ def test_a_group_of_four_bears_a_drop_and_one_of_three_none():
         other.round(1)
 
 
+def waits_for(job: Simulation) -> dict[str, int | None]:
+    """Return with how many answers the rest was late, by the last question of each task."""
+    return {question.task: question.enough_answers for question in job.questions}
+
+
+def test_a_site_is_late_only_where_the_job_can_do_without_it(started: Simulation):
+    """However many answered, a group of three may lack its third; where a group may fail, one can be missed."""
+    job = grouped(10, 3)
+    job.set_up()
+    assert set(waits_for(job).values()) == {10}
+    job = snapshot(started)
+    assert {waits_for(job)[task] for task in ("draw-commit", "draw-reveal", "draw-settle")} == {15}
+    assert {waits_for(job)[task] for task in ("keys", "agree", "conclude")} == {14}
+    job.shown = losing((1, "acknowledge", groups_of(job)[1][0]))
+    job.round(1)
+    assert waits_for(job)["train"] == waits_for(job)["acknowledge"] == 14
+    assert waits_for(job)["reveal"] == 12
+    job.round(2)
+    assert waits_for(job)["train"] == 12
+
+
+@settings(max_examples=50)
+@given(data=st.data())
+def test_whoever_is_late_the_job_goes_on(data: st.DataObject):
+    """Against the definition: more groups fail than may only if fewer sites answered."""
+    groups, failed, colluding = data.draw(st.integers(3, 7)), data.draw(st.integers(0, 1)), data.draw(st.integers(1, 2))
+    layout = GroupLayout(data.draw(st.integers(4, 6)) * groups, groups, colluding, 1, "median")
+    if not layout.bears(failed):
+        return
+    server = GroupedServer(SimpleNamespace(layout=layout, job=SimpleNamespace(min_sites=3)), None)  # type: ignore[arg-type]
+    server._servers = dict.fromkeys(range(groups - failed))  # type: ignore[arg-type]
+    asked = [data.draw(st.integers(party.threshold, party.num_sites)) for party in layout.parties[failed:]]
+    needs = [party.threshold for party in layout.parties[failed:]]
+    questions = tuple(
+        Question("train", 1, (), b"", names_of(size), need, {}) for size, need in zip(asked, needs, strict=True)
+    )
+    missing = [data.draw(st.sampled_from([0, size - need + 1])) for size, need in zip(asked, needs, strict=True)]
+    short = sum(size - gone < need for size, gone, need in zip(asked, missing, needs, strict=True))
+    assert layout.bears(failed + short) or sum(asked) - sum(missing) < server._enough(questions)
+
+
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_whatever_drops_out_all_who_go_on_take_one_step_or_none_does(started: Simulation, data: st.DataObject):
@@ -180,7 +225,7 @@ def test_whatever_drops_out_all_who_go_on_take_one_step_or_none_does(started: Si
 
 class TestTheStep:
     TERMS = grouped_terms(9, 3)
-    GROUPING = Grouping(TERMS, (("site-1", "site-2", "site-3"), ("site-4", "site-5", "site-6"), names_of(9)[6:]))
+    GROUPING = DrawnGroups(TERMS, (("site-1", "site-2", "site-3"), ("site-4", "site-5", "site-6"), names_of(9)[6:]))
 
     def sums(self, *values: list[int]) -> dict[int, GroupSum]:
         padded = [np.array(row + [0] * (7 - len(row)), dtype=np.int64) for row in values]

@@ -11,10 +11,18 @@ from numpy.typing import NDArray
 
 from almoner.protection.groups import GroupLayout
 from almoner.protection.scheme import VALUE_BOUND
-from almoner.robust.conditions import CLIPPING, PreAggregationKind, RuleKind, require
+from almoner.robust.conditions import require
 from almoner.robust.rows import integer_total, mean_rows
 from almoner.robust.rules import make_rule
-from almoner.schema.job import GroupRuleKind, JobSpec, RobustAggregation, SecaggAggregation
+from almoner.schema.job import (
+    CLIPPING,
+    GroupRuleKind,
+    JobSpec,
+    PreAggregationKind,
+    RobustAggregation,
+    RuleKind,
+    SecaggAggregation,
+)
 
 Integers = NDArray[np.int64]
 
@@ -198,7 +206,7 @@ def _apply(
     sizes: NDArray[np.float64],
 ) -> Integers:
     """Go from the grid to rows, through a rule, and back to the grid."""
-    clip = terms.l2_clip_norm if CLIPPING.intersection((*pre, kind)) else None
+    clip = terms.l2_clip_norm if any(step in CLIPPING for step in (*pre, kind)) else None
     rule = make_rule(kind, terms.num_byzantine, pre, clip, b"%d/%d" % (terms.seed, number))
     vector = rule.aggregate(mean_rows(sent, sizes, terms.step, terms.sampling_prob), sizes).vector
     return integer_total(vector, float(terms.sizes.sum()), terms.step, terms.sampling_prob)
