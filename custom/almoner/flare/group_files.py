@@ -58,7 +58,7 @@ def read_records(site: SiteFiles) -> dict[str, DrawRecord]:
     return {path.stem: load_document(path, DrawRecord) for path in paths}
 
 
-def stored_groups(site: SiteFiles, study: str) -> dict[str, int]:
+def stored_groups(ledger_folder: Path, study: str) -> dict[str, int]:
     """Return the number of groups that is fixed for a study at a site, from its commitment on; nothing before.
 
     Only the study's own file is read: a damaged one stops the jobs of its study, and no others.
@@ -66,13 +66,13 @@ def stored_groups(site: SiteFiles, study: str) -> dict[str, int]:
     Raises:
         DocumentError: the file is damaged.
     """
-    path = _path(site, study)
+    path = _path(ledger_folder, study)
     return {study: len(load_document(path, DrawRecord).group_sizes)} if path.exists() else {}
 
 
-def _path(site: SiteFiles, study: str) -> Path:
+def _path(ledger_folder: Path, study: str) -> Path:
     """Return where a study's record lies."""
-    return site.ledger_folder / GROUPS / f"{study}.json"
+    return ledger_folder / GROUPS / f"{study}.json"
 
 
 class DrawFiles(DrawStore):
@@ -84,7 +84,7 @@ class DrawFiles(DrawStore):
 
     def __init__(self, site: SiteFiles, study: str) -> None:
         self._site, self._study = site, study
-        self._path = _path(site, study)
+        self._path = _path(site.ledger_folder, study)
         self._folder = self._path.parent
 
     def change(self, step: Callable[[DrawRecord | None], DrawRecord]) -> DrawRecord:

@@ -18,7 +18,7 @@ from almoner.flare.exporting import job_sites
 from almoner.flare.group_files import stored_groups
 from almoner.flare.ledger_history import HistoryReader
 from almoner.flare.render import new_envelope
-from almoner.flare.site_files import LEDGER, load_kit
+from almoner.flare.site_files import LEDGER
 from almoner.flare.site_view import installed_workloads
 from almoner.privacy.ledger import AccountState, Ledger
 from almoner.privacy.plans import plan_of
@@ -109,7 +109,7 @@ def _planned_view(request: JobRequest, site: str, declarations: Declarations, co
         history=history,
         approval=approval,
         commitments=current_commitments(config, folder),
-        stored_groups=stored_groups(load_kit(folder / "kit"), spec.study),
+        stored_groups=stored_groups((folder / LEDGER).parent, spec.study),
     )
 
 

@@ -45,6 +45,6 @@ def site_view(site: SiteFiles, ledger: Ledger, history: History, envelope: JobEn
         approval=None if envelope is None else read_approval(site.policy, site.kit, history, job_digest(envelope), now),
         commitments={} if envelope is None else current_commitments(site.config, site.folder),
         keys_at_site=site.roster.keys == "site",
-        stored_groups={} if envelope is None else stored_groups(site, envelope.spec.study),
+        stored_groups={} if envelope is None else stored_groups(site.ledger_folder, envelope.spec.study),
         study_sites=() if envelope is None else site.roster.studies.get(envelope.spec.study, ()),
     )

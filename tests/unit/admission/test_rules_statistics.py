@@ -45,7 +45,7 @@ def test_rules_of_training_say_nothing() -> None:
     assert silent == {
         "workload.known", "allow.workloads", "workload.unit", "workload.digest", "workload.weights", "job.grid",
         "aggregation.rule", "aggregation.groups", "limits.min_noise", "limits.sampling", "limits.max_rounds",
-        "limits.max_steps", "require.protection", "require.byzantine",
+        "limits.max_steps", "require.protection", "require.byzantine", "require.sites_per_sum",
     }  # fmt: skip
     assert silent < {rule.name for rule in RULES}
 

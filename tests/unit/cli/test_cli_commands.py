@@ -116,7 +116,7 @@ class TestPolicy:
         for arguments in (("policy", "check"), ("provision", "--out", copy / "out")):
             outcome = almoner(*arguments, "--root", copy, "--declared", "bank")
             assert is_one_line_error(outcome)
-            assert "declares no consortium 'bank' → one of consortium, banks" in outcome.err
+            assert "declares no consortium 'bank' → one of consortium, alignment, banks, census" in outcome.err
 
 
 class TestJob:
@@ -140,7 +140,7 @@ class TestJob:
         path.write_text(path.read_text().replace("study: credit", "study: debts"))
         outcome = almoner("job", "plan", path, "--root", copy)
         assert is_one_line_error(outcome)
-        assert "no consortium has study 'debts' → one of cardiology, credit" in outcome.err
+        assert "no consortium has study 'debts' → one of cardiology, alignment, credit, census" in outcome.err
 
     def test_plan(self, root: Path, almoner: Shell) -> None:
         outcome = almoner("job", "plan", root / JOB, "--root", root)

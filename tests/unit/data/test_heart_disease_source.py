@@ -66,5 +66,5 @@ def test_missing_column_and_unknown_hospital() -> None:
 def test_registry_knows_it_and_lists_it() -> None:
     assert public_dataset("heart_disease") is HEART_DISEASE
     assert HEART_DISEASE.privacy_unit == "patient"
-    with pytest.raises(DataError, match="known are credit, heart_disease"):
+    with pytest.raises(DataError, match="known are adult_income, credit, heart_disease"):
         public_dataset("hart_disease")

@@ -78,7 +78,7 @@ def test_what_is_said_lies_on_the_disk_and_in_the_ledger(context: JobContext, pk
     assert not path.is_relative_to(context.site.kit)
     assert [(entry["study"], entry["epoch"], entry["groups"]) for entry in noted(context)] == [(STUDY, 1, 2)]
     assert held.secret not in json.dumps(noted(context))
-    assert stored_groups(context.site, STUDY) == {STUDY: 2}
+    assert stored_groups(context.site.ledger_folder, STUDY) == {STUDY: 2}
     assert len(carry_out(sides)) == 1
     assert noted(context)[-1]["listed"] == read_records(context.site)[STUDY].listed
     assert read_records(context.site)[STUDY].groups == sides[SITE].groups
@@ -162,7 +162,7 @@ class TestNewEpochs:
         made = redraw_groups(context.site, STUDY, 1, None, officer)
         assert (made.epoch, made.group_sizes, made.groups) == (2, (4,), None)
         assert made.secret != old.secret
-        assert stored_groups(context.site, STUDY) == {STUDY: 1}
+        assert stored_groups(context.site.ledger_folder, STUDY) == {STUDY: 1}
         with pytest.raises(ProtocolError, match="4 sites in 1 groups, not 4 in 2"):
             draw(context, pki)[SITE].answer("draw-commit", (), b"")
         said = slot(draw(context, pki, (4,))[SITE].answer("draw-commit", (), b""), SITE)
@@ -279,12 +279,12 @@ def test_a_damaged_file_stops_the_jobs_of_its_study_alone(context: JobContext, p
     (path.parent / "oncology.json").write_text("{")
     with pytest.raises(DocumentError):
         read_records(context.site)  # as every job once did
-    assert stored_groups(context.site, STUDY) == {STUDY: 2}
+    assert stored_groups(context.site.ledger_folder, STUDY) == {STUDY: 2}
     with pytest.raises(DocumentError, match=r"oncology\.json"):
-        stored_groups(context.site, "oncology")
+        stored_groups(context.site.ledger_folder, "oncology")
     with context.site.ledger() as ledger:
         assert site_view(context.site, ledger, History(), context.envelope).stored_groups == {STUDY: 2}
 
 
 def test_a_site_that_never_drew_has_no_groups(context: JobContext) -> None:
-    assert stored_groups(context.site, STUDY) == {}
+    assert stored_groups(context.site.ledger_folder, STUDY) == {}

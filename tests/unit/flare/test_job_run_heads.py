@@ -113,7 +113,7 @@ GROUPS = SecaggAggregation(
 
 @pytest.mark.parametrize(("aggregation", "enough"), [(PlainAggregation(kind="plain"), 2), (GROUPS, 3)])
 def test_set_up_waits_for_all_where_a_single_late_site_can_end_the_job(
-    aggregation: PlainAggregation | SecaggAggregation, enough: int, run: Callable[..., tuple[JobRun, Members]]
+    aggregation: PlainAggregation | SecaggAggregation, enough: int, run: Callable[..., tuple[TrainingRun, Members]]
 ) -> None:
     job, members = run()
     spec = job.envelope.spec.model_copy(update={"aggregation": aggregation})

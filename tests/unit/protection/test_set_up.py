@@ -72,7 +72,7 @@ def test_digest_is_pinned() -> None:
         ({"min_sites": 6}, "min_sites 6 of 5 sites"),
         ({"dimension": 0}, "dimension 0"),
         ({"limit": 32_768}, "limit 32768"),
-        ({"limit": 0}, "limit 0"),
+        ({"limit": -1}, "limit -1"),
         ({"step": 0.0}, "step 0.0"),
         ({"step": float("nan")}, "step nan"),
         ({"step": float("inf")}, "step inf"),

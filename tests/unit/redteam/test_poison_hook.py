@@ -55,6 +55,7 @@ def work(hook: ModuleType, files: dict[str, Path], heart_spec: JobSpec, declarat
         context = SimpleNamespace(
             site=SimpleNamespace(policy=declarations.policies[site]),
             envelope=SimpleNamespace(spec=heart_spec),
+            spec=heart_spec,
             nominal_records=declarations.nominal_records("cardiology", declarations.consortium.sites),
             dataset=declarations.sites[site].datasets["cardiology"],
             data_path=files[site],
