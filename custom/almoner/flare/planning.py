@@ -27,6 +27,7 @@ from almoner.schema.base import org_code
 from almoner.schema.decision import Decision
 from almoner.schema.declarations import Declarations
 from almoner.schema.envelope import AnyJobSpec
+from almoner.schema.job import JobSpec
 from almoner.schema.policy import Account
 
 _AS_JOINED = "0" * 64
@@ -109,7 +110,7 @@ def _planned_view(request: JobRequest, site: str, declarations: Declarations, co
         history=history,
         approval=approval,
         commitments=current_commitments(config, folder),
-        stored_groups=stored_groups(load_kit(folder / "kit")),
+        stored_groups=stored_groups(load_kit(folder / "kit")) if isinstance(spec, JobSpec) and spec.grouping else {},
     )
 
 
