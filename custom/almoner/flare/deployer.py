@@ -106,11 +106,13 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         try:
             app = read_signed_app(app_data, site.root_ca)
             envelope = _read_envelope(app)
-            plan = _planned(site, ledger, envelope)
+            plan = plan_of(envelope.spec, len(envelope.sites))
         except (PolicyViolation, DocumentError) as error:
             unread = (Violation(rule="job.unreadable", finding=str(error), remedy="export the job again"),)
             refusal = refuse_unread(site_view(site, ledger, history, None), name, unread)
             return record_decision(site, ledger, job_id, refusal, {"dataset_commitment": ""})
+        if _was_answered(site, ledger, envelope):
+            plan = JobPlan(0.0, ())
         view = site_view(site, ledger, history, envelope)
         facts = submitted_facts(view, envelope)
         request = JobRequest(envelope, app.signer, _path_for_print(str(job_meta.get("study") or "default")))
@@ -142,12 +144,12 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         return self._reader.read(ledger)
 
 
-def _planned(site: SiteFiles, ledger: Ledger, envelope: JobEnvelope) -> JobPlan:
-    """Return what a job may release; nothing new if it asks this site for numbers that it has told before."""
+def _was_answered(site: SiteFiles, ledger: Ledger, envelope: JobEnvelope) -> bool:
+    """Tell whether a job asks this site for numbers that it has told before, which cost nothing."""
     spec = envelope.spec
-    if isinstance(spec, StatisticsSpec) and spec.trust.kind == "local" and find_release(site, ledger, spec):
-        return JobPlan(0.0, ())
-    return plan_of(spec, len(envelope.sites))
+    if not isinstance(spec, StatisticsSpec) or spec.trust.kind != "local":
+        return False
+    return find_release(site, ledger, spec) is not None
 
 
 def _printable(text: str) -> str:

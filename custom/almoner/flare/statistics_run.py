@@ -1,7 +1,5 @@
 """A request for statistics at the server: every site's noised numbers, or one round and the total that it opens."""
 
-import logging
-
 from almoner.errors import FederationError
 from almoner.flare.held_heads import ServerHeads
 from almoner.flare.job_result import JobResult, RoundRecord, agreed_body
@@ -13,8 +11,6 @@ from almoner.flare.statistics_result import StatisticsResult, read_cells
 from almoner.flare.wire import ReplyKind, TaskHeader
 from almoner.schema.envelope import JobEnvelope
 from almoner.secagg.server import SecaggServer
-
-logger = logging.getLogger(__name__)
 
 
 class StatisticsRun(JobRun):
