@@ -23,8 +23,8 @@ class GeometricMedian(Rule):
 
     Weiszfeld's iteration keeps its point as weights of the rows, so that after one matrix of distances it costs n²
     a round, and converges instead of stopping after three. Rows a million times as far from most others as most rows
-    are have no part; the others could not tell them from rows that are farther still. The report's score is the
-    distance to the result.
+    are have no part: beside their products, the others' distances would be lost. The report's score is the distance to
+    the result.
 
     Reference: Pillutla et al., arXiv:1912.13445, Algorithm 2.
     """
