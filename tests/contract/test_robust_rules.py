@@ -4,6 +4,7 @@ Each class states the bound that its rule keeps when f rows may be anything; Δ 
 """
 
 import hashlib
+import itertools
 import json
 import math
 
@@ -22,7 +23,8 @@ from almoner.schema.job import PreAggregationKind, RuleKind
 
 CLIP = 2.5
 INSANE = [math.nan, math.inf, -math.inf, 3e38, -3e38, 2.0**51]
-ANY_FLOAT = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e-45, 2.0**50, -(2.0**50), 3e38, math.nan, math.inf])
+FAR = [2.0**power for power in range(0, 51, 5)]
+ANY_FLOAT = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e-45, *FAR, -(2.0**50), 3e38, math.nan, math.inf])
 shared = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
 
 
@@ -84,7 +86,7 @@ class RuleContract:
         count = self.least(f) + data.draw(st.integers(0, 3))
         dimension = data.draw(st.integers(1, 4))
         honest = normal(count - f, dimension, data.draw(st.integers(0, 2**32)), data.draw(st.sampled_from([0, 3])))
-        scale = data.draw(st.sampled_from([1, 1e-6, 1e6]))
+        scale = data.draw(st.sampled_from([1, 1e-3, 1e-6, 1e6]))
         honest = (honest * np.float32(scale)).astype(np.float32)
         row = st.lists(ANY_FLOAT, min_size=dimension, max_size=dimension)
         near = st.sampled_from(honest.tolist()) if f else st.nothing()
@@ -95,6 +97,16 @@ class RuleContract:
         assert np.isfinite(result.vector).all()
         json.dumps(result.report.to_json(), allow_nan=False)
         self.assert_bounded(result.vector.astype(np.float64), honest.astype(np.float64), count, f)
+
+    @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3])
+    def test_one_far_row_is_bounded_at_any_distance(self, scale):
+        for f in (1, 2):
+            count = self.least(f) + 1
+            honest = (normal(count - f, 300) * scale).astype(np.float32)
+            for power in range(-5, 51):
+                far = np.full((f, 300), 2.0**power, dtype=np.float32)
+                result = self.aggregate(np.concatenate([honest, far]), f).vector
+                self.assert_bounded(result.astype(np.float64), honest.astype(np.float64), count, f)
 
     @given(st.integers(0, 2**32), st.integers(0, 3), st.integers(0, 4))
     @shared
@@ -409,12 +421,30 @@ def test_one_nan_spoils_the_textbook_rule_and_not_this_one(kind):
 
 
 @pytest.mark.threat("T-44")
-@pytest.mark.parametrize("kind", ["median", "geometric_median"])
+@pytest.mark.parametrize("kind", ["median", "trimmed_mean"])
 def test_one_nan_spoils_this_rule_without_its_control(kind, monkeypatch):
     rows = normal(7, 60)
     rows[2, 7] = math.nan
     monkeypatch.setattr("almoner.robust.admit.is_sane", lambda row: True)
     assert np.isnan(make_rule(kind, 1).aggregate(rows, np.ones(7)).vector).any()
+
+
+@pytest.mark.threat("T-44")
+def test_far_rows_spoil_the_geometric_median_unless_they_are_left_out(monkeypatch):
+    count, f = 10, 4
+    worst = {2.0**20: 0.0, math.inf: 0.0}
+    for seed, farthest in itertools.product(range(10), worst):
+        monkeypatch.setattr("almoner.robust.geometric_median._FARTHEST", farthest)
+        honest = normal(count - f, 300, seed) * np.float32(1e-3)
+        far = 2.0**49 * (1 + np.random.default_rng(seed).random((f, 1))) * np.ones(300)
+        rows = np.concatenate([honest, far.astype(np.float32)])
+        result = make_rule("geometric_median", f).aggregate(rows, np.ones(count)).vector
+        mean = honest.mean(axis=0)
+        radius = np.linalg.norm(honest - mean, axis=1).max()
+        worst[farthest] = max(worst[farthest], float(np.linalg.norm(result - mean) / radius))
+    bound = 2 * (count - f) / (count - 2 * f)
+    assert worst[2.0**20] < 0.5
+    assert worst[math.inf] > bound
 
 
 def make_buckets(rows: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from almoner.robust.geometric_median import squared_to_point
 from almoner.robust.rule import Combined, PreAggregation, Rule
 
 CENTERED_ROUNDS = 3
+_FARTHEST = 2.0**20
+"""Rows of more clips than this are shortened to it first: beside theirs, other distances to the centre are lost."""
 
 
 def clip_factors(norms: Matrix, l2_clip_norm: float) -> Matrix:
@@ -78,7 +80,6 @@ class CenteredClipping(Rule):
     """
 
     kind = "centered_clipping"
-    begins_with_norms = True
 
     def __init__(self, num_byzantine: int, l2_clip_norm: float, pre: tuple[PreAggregation, ...] = ()) -> None:
         super().__init__(num_byzantine, pre)
@@ -87,12 +88,22 @@ class CenteredClipping(Rule):
     def combine(self, cloud: Cloud, num_byzantine: int) -> Combined:
         """Move the centre, kept as weights of the rows and of the zero vector."""
         count = cloud.num_rows
-        distances = np.zeros((count + 1, count + 1))
-        distances[:count, :count] = squared_distances(cloud)
-        distances[:count, count] = distances[count, :count] = squared_norms(cloud)
+        shortening = clip_factors(np.sqrt(squared_norms(cloud)), _FARTHEST * self.l2_clip_norm)
+        if np.any(shortening < 1):
+            cloud = cloud.mixed(np.diag(shortening))
+        distances = _with_origin(cloud)
         weights = np.append(np.zeros(count), 1.0)
         for _ in range(CENTERED_ROUNDS):
             reach = np.sqrt(squared_to_point(distances, weights))[:count]
             factors = clip_factors(reach, self.l2_clip_norm)
             weights = weights * (1 - factors.mean()) + np.append(factors / count, 0.0)
-        return Combined(cloud.combine(weights[:count]), weights[:count], reach, factors < 1)
+        return Combined(cloud.combine(weights[:count]), shortening * weights[:count], reach, factors < 1)
+
+
+def _with_origin(cloud: Cloud) -> Matrix:
+    """Return the squared distances of the rows and, last, the zero vector."""
+    count = cloud.num_rows
+    distances = np.zeros((count + 1, count + 1))
+    distances[:count, :count] = squared_distances(cloud, np.float64)
+    distances[:count, count] = distances[count, :count] = squared_norms(cloud)
+    return distances
