@@ -31,6 +31,9 @@ from almoner.training.units import UnitRecords
 from almoner.workloads.metrics import auc, outputs_at
 from almoner.workloads.registry import workload
 
+pytestmark = pytest.mark.slow
+"""Ten sites and a second worker's federation would not fit into the 8 GB of a small machine."""
+
 HOOKS = Path(__file__).parent / "hooks"
 LEAD, LIAR = "lead@bank-01.example", "bank-04"
 ROUNDS, JOB_SECONDS = 8, 300.0

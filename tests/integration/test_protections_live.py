@@ -26,7 +26,7 @@ from almoner.flare.provisioning import ProvisionedConsortium, provision
 from almoner.flare.session import JobReport, UserSession, open_session
 from almoner.flare.site_files import LEDGER
 from almoner.privacy.ledger import Ledger
-from almoner.schema.job import HeAggregation, JobSpec, PlainAggregation, SecaggAggregation
+from almoner.schema.job import HeAggregation, JobSpec, PlainAggregation, RobustAggregation, SecaggAggregation
 
 HOOKS = Path(__file__).parent / "hooks"
 SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
@@ -37,10 +37,11 @@ AGGREGATIONS = {
     "he": HeAggregation(kind="he", num_colluding_sites=1),
     "secagg": SecaggAggregation(kind="secagg", num_colluding_sites=1),
 }
+ROBUST = RobustAggregation(kind="robust", rule="median", num_byzantine_sites=1)
 WIDER = {
     "max_epsilon_cap: 3.0": "max_epsilon_cap: 100.0",
     "epsilon_cap: 3.0": "epsilon_cap: 100.0",
-    "protection: [he, secagg]": "protection: [plain, he, secagg]",
+    "protection: [he, secagg]": "protection: [plain, robust, he, secagg]",
 }
 """What the consortium of these tests admits beyond the checkout's: plain jobs, and many jobs."""
 
@@ -85,7 +86,7 @@ def submit(
     consortium: ProvisionedConsortium, session: UserSession, heart_spec: JobSpec, tmp_path: Path
 ) -> Callable[..., str]:
     def run(kind: str, name: str = "heart-disease") -> str:
-        changes = {"name": name, "rounds": ROUNDS, "releases": (), "aggregation": AGGREGATIONS[kind]}
+        changes = {"name": name, "rounds": ROUNDS, "releases": (), "aggregation": AGGREGATIONS.get(kind, ROBUST)}
         spec = heart_spec.model_copy(update=changes)
         return session.submit(export_job(spec, consortium.declarations, tmp_path / name / kind))
 
@@ -137,6 +138,31 @@ def test_one_model_under_all_protections(
         assert result.model is not None
         assert np.abs(result.model).max() > 0
         assert result.model == results["plain"].model, "to the last bit"
+
+
+def test_a_robust_rule_in_clear(
+    consortium: ProvisionedConsortium,
+    session: UserSession,
+    submit: Callable[..., str],
+    heart_spec: JobSpec,
+    notes: Path,
+    tmp_path: Path,
+) -> None:
+    """Every site takes its step along what the rule makes of the four updates; the report says who counted."""
+    job_id = submit("robust")
+    result = result_of(session, job_id, tmp_path)
+    declared = consortium.declarations.nominal_records(heart_spec.dataset, SITES)
+    sizes = np.array([declared[site] for site in SITES], dtype=np.float64)
+    updates = {site: noted(notes, job_id, site, "update") for site in SITES}
+    q = heart_spec.privacy.sampling_prob
+    for number, record in enumerate(result.rounds[:-1], start=1):
+        assert record.report is not None
+        assert (record.report["rule"], record.report["sites"]) == ("median", list(SITES))
+        rows = [np.float32(np.array(updates[site][number]) / (q * declared[site])) for site in SITES]
+        expected = np.rint(np.median(rows, axis=0) * q * sizes.sum())
+        for site in SITES:
+            assert np.abs(noted(notes, job_id, site, "total")[number] - expected).max() <= 1
+    assert result.model is not None
 
 
 HOLDS = {"train": [4, 3, 3], "acknowledge": [4, 4, 3], "reveal": [4, 4, 3]}
