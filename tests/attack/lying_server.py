@@ -43,7 +43,7 @@ class LyingServer:
     def ring(self, *sites: str, **forged: Offer) -> Ring:
         """Return a ring of some sites, in roster order, with forged offers for some."""
         chosen = {site: forged.get(site.replace("-", "_"), self.offers[site]) for site in self.names if site in sites}
-        return make_ring(self.session, self.number, chosen, self.job.server.view)
+        return make_ring(self.session, self.number, chosen, self.job.server._view)
 
     def have_contributed(self, site: str, ring: Ring) -> None:
         """Show a site a ring; keep what it contributes."""
