@@ -15,6 +15,7 @@ from almoner.secagg.contribution import Contribution, Roll, make_roll, read_cont
 from almoner.secagg.masking import Mask, Masker, RingRound
 from almoner.secagg.offers import Offer, Ring, Secret, announce, make_ring
 from almoner.secagg.reveal import SLOT_BYTES, SlotKind, reveal_bytes
+from almoner.secagg.view import absorb
 
 Shares = dict[tuple[str, Secret], dict[int, bytes]]
 _SECRETS = {SlotKind.SELF_SHARE: Secret.SELF, SlotKind.KEY_SHARE: Secret.KEY}
@@ -43,7 +44,9 @@ class LyingServer:
     def ring(self, *sites: str, **forged: Offer) -> Ring:
         """Return a ring of some sites, in roster order, with forged offers for some."""
         chosen = {site: forged.get(site.replace("-", "_"), self.offers[site]) for site in self.names if site in sites}
-        return make_ring(self.session, self.number, chosen, self.job.server.view)
+        server = self.job.server
+        view = absorb(server._view, absorb(server._told, b"")) if server._told else server._view
+        return make_ring(self.session, self.number, chosen, view)
 
     def have_contributed(self, site: str, ring: Ring) -> None:
         """Show a site a ring; keep what it contributes."""

@@ -261,7 +261,11 @@ class TestLedger:
         assert 0 < fixed["pld_epsilon"] < row["claim"]["epsilon_spent"]
         assert 0 < fixed["attack_advantage"] < 1
         assert list(fixed["attack_true_positive_rates"]) == ["0.001", "0.01", "0.1"]
+        (line,) = row["statement"]
+        assert (line["steps_committed"], line["steps_planned"]) == (1, 2)
+        assert line["epsilon_after"] == row["claim"]["epsilon_spent"]
         text = almoner("ledger", "report", site).out
+        assert "what drew on cleveland-cardiology" in text
         assert "ε, the claim" in text
         assert "as if fixed in advance" in text
 

@@ -137,7 +137,7 @@ class Hospitals:
         self.jobs = {site: StatisticsJob(context) for site, context in self.contexts.items()}
 
     def ask(
-        self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, is_good: IsGood
+        self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, enough: int, is_good: IsGood
     ) -> dict[str, Reply]:
         heard = [site for site in sites if not self.deaf(site, header)]
         replies = {site: self.reply(site, header, body) for site in heard}

@@ -121,7 +121,7 @@ class Hospitals:
         self.jobs = {site: PsiJob(context) for site, context in self.contexts.items()}
 
     def ask(
-        self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, is_good: IsGood
+        self, header: TaskHeader, body: bytes, sites: tuple[str, ...], need: int, enough: int, is_good: IsGood
     ) -> dict[str, Reply]:
         replies = {site: self.reply(site, header, body) for site in sites}
         if self.twice and header.kind.startswith("psi-"):
