@@ -7,7 +7,7 @@ ALMONER_TEST_ROUNDS=<folder>: at each site,
     so is every task that was answered with something else than the refusal;
     a job named "hold-<task>" stops at the site "hungary" for good in round 2, a request for statistics in its one
     round: at "train" when the update is made and charged but not sent, at "acknowledge" and "reveal" before the
-    answer. It leaves the file <job>.held then.
+    answer. It leaves the file <job>.held then. A job named "fail-<task>" fails there instead.
 """
 
 import json
@@ -26,7 +26,11 @@ def write(context, record):
 
 def hold(context, task, number):
     spec = context.envelope.spec
-    if context.site.policy.site == HELD and spec.name == f"hold-{task}" and number == HELD_ROUNDS[spec.kind]:
+    if (context.site.policy.site, number) != (HELD, HELD_ROUNDS.get(spec.kind)):
+        return
+    if spec.name == f"fail-{task}":
+        raise RuntimeError("a failure after the data was touched")
+    if spec.name == f"hold-{task}":
         with open(os.path.join(FOLDER, f"{context.job_id}.held"), "w"):
             threading.Event().wait()
 
