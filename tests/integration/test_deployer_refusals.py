@@ -226,7 +226,7 @@ def test_expired_envelope(door: Door, envelope: JobEnvelope) -> None:
 
 def test_unknown_workload(door: Door, envelope: JobEnvelope) -> None:
     answer = door.submit(spec_edit(envelope, workload="face_recognition"))
-    assert "face_recognition is not installed; there are [heart_disease]" in answer
+    assert "face_recognition is not installed; there are [bank_credit, heart_disease]" in answer
 
 
 def test_job_under_another_study(door: Door, envelope: JobEnvelope) -> None:

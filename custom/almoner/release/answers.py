@@ -64,7 +64,8 @@ def interpret(spec: StatisticsSpec, cells: Cells, noise: tuple[PartNoise, ...]) 
 
     *Guarantee*: a function of what was released and of public declarations, so it costs nothing. Each interval holds
     the number that there would be without noise with the spec's confidence, each by itself, before cells below
-    `min_count` are left out.
+    `min_count` are left out; a quantile's nearly so, where bins are many and records few (measured: 92.5 % for 95 %
+    with 31 bins and 20 records).
 
     Args:
         cells: int64[D], of one site or added up.

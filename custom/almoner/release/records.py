@@ -27,6 +27,7 @@ CHUNK_BYTES = 4 << 20
 MAX_LINE_BYTES = 1 << 16
 _NUMBER = r"^-?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,2})?$"
 """A number that float64 can hold."""
+_BOM = b"\xef\xbb\xbf"
 _UNQUOTED = pyarrow.csv.ParseOptions(quote_char=False)
 
 
@@ -107,6 +108,8 @@ def _well_formed(lines: bytes, num_fields: int) -> bytes:
 def _records(lines: bytes, names: list[str], readers: dict[str, Callable[[pa.StringArray], Codes]]) -> Records:
     """Return the records that are in some lines."""
     lines = _well_formed(lines, len(names))
+    if lines.startswith(_BOM):  # Arrow drops one at a buffer's start, so that where a chunk begins would matter
+        lines = _BOM + lines
     if not lines:
         return Records(0, {name: np.zeros(0, dtype=np.int64) for name in readers})
     read = pyarrow.csv.ReadOptions(column_names=names, block_size=len(lines) + 1, use_threads=False)

@@ -59,7 +59,7 @@ class RealColumn(Model):
             raise ValueError(f"high: {self.high:g} is not above low {self.low:g}")
         for field in ("low", "high"):
             steps = getattr(self, field) / self.step
-            if abs(steps) > MAX_STEPS or abs(steps - round(steps)) > _GRID_TOLERANCE * max(1.0, abs(steps)):
+            if abs(steps) > MAX_STEPS or abs(steps - round(steps)) > min(1e-3, _GRID_TOLERANCE * max(1.0, abs(steps))):
                 raise ValueError(f"{field}: {getattr(self, field):g} is not a multiple of step {self.step:g}")
         return self
 

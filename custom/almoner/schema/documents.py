@@ -79,20 +79,26 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: str(
 
 
 def _locate(node: yaml.Node | None, path: tuple[int | str, ...]) -> tuple[int, list[str]]:
-    """Return the 1-based line of the deepest part of a path that is in the file, and the parts that are."""
-    line, found = 1, []
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            match = next(((key, value) for key, value in node.value if key.value == part), None)
-            if match is None:
-                continue  # pydantic puts the tag of a union into the path
-            line, node = match[0].start_mark.line + 1, match[1]
-            found.append(str(part))
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-            found.append(str(part))
-    return line, found
+    """Return the 1-based line of the deepest part of a path that is in the file, and the parts that are.
+
+    pydantic puts the tag of a union into the path. Where a field has the tag's name too, what leads further is meant.
+    """
+    if not path:
+        return 1, []
+    part, rest = path[0], path[1:]
+    below: list[tuple[int, list[str]]] = []
+    if isinstance(node, yaml.MappingNode):
+        pairs = {key.value: (key, value) for key, value in node.value}
+        if part in pairs:
+            key, value = pairs[str(part)]
+            line, found = _locate(value, rest)
+            below.append((line if found else key.start_mark.line + 1, [str(part), *found]))
+        if part not in pairs or ("kind" in pairs and pairs["kind"][1].value == part):
+            below.append(_locate(node, rest))
+    elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        line, found = _locate(node.value[part], rest)
+        below.append((line if found else node.value[part].start_mark.line + 1, [str(part), *found]))
+    return max(below, key=lambda place: len(place[1]), default=(1, []))
 
 
 def _explain(error: ValidationError, node: yaml.Node | None, source: str) -> str:

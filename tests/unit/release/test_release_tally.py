@@ -16,6 +16,7 @@ from almoner.release.tally import SATURATION, exact_cells
 SPEC = request()
 FIELDS = st.sampled_from(
     [b"", b"?", b"F", b"M", b" M ", b"Rome", b"Oslo", b"17", b"90", b"-1", b"1e3", b"1e999", b"nan", b"inf", b"-0.25",
+     b"\xef\xbb\xbf", b"\xef\xbb\xbf17",
      b"99.75", b"1_0", b"\xff\xfe", b"\x00", b"0x10", b'"', b'"a', b"'", b"\r", b"9" * 400, b"\xd9\xa3", b"+5", b"5."]
 )  # fmt: skip
 LINES = st.one_of(
@@ -37,6 +38,20 @@ def test_chunks_of_any_size_make_no_difference(tmp_path: Path, monkeypatch: pyte
     for size in (1, 7, 64, 1000):
         monkeypatch.setattr(records, "CHUNK_BYTES", size)
         assert np.array_equal(exact_cells(path, SPEC), whole)
+
+
+def test_a_byte_order_mark_means_the_same_wherever_a_chunk_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow drops one at the start of each buffer: what a line is would depend on those before it."""
+    path, mark, rows = tmp_path / "marked.csv", b"\xef\xbb\xbf", [b"%d,0,30,F,x,Rome" % (20 + i) for i in range(40)]
+    lines = [line for row in rows for line in (mark + row, row)]
+    path.write_bytes(b"\n".join([b"age,record_id,hours,sex,notes,city", *lines, b""]))
+    spec = request(({"name": "total", "kind": "sum", "share": 1.0, "column": "age"},))
+    expected = exact_cells(path, spec)
+    for size in (17, 20, 37, 64, 200):
+        monkeypatch.setattr(records, "CHUNK_BYTES", size)
+        assert np.array_equal(exact_cells(path, spec), expected)
 
 
 @given(st.lists(LINES, max_size=6), LINES, st.integers(0, 6), st.booleans())
