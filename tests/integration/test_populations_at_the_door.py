@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def add_dataset(site: str, config: dict[str, Any]) -> None:
     first = config["datasets"]["cardiology"]
     first["unit_column"] = "record_id"
     population = VOLUNTEERS if site == SITE else first["population"]
-    config["datasets"]["volunteers"] = first | {"path": "data/volunteers.csv", "population": population}
+    config["datasets"]["volunteers"] = deepcopy(first) | {"path": "data/volunteers.csv", "population": population}
 
 
 @pytest.fixture(scope="module")
