@@ -34,7 +34,8 @@ def run_command(
 ) -> None:
     """Answer a request at this site, by its policy, from its account; no server is asked.
 
-    What was answered before, of the same data, is told again for nothing. Exit code 1 if the site refuses.
+    What was answered before is told again for nothing, until the site commits to its data again. Exit code 1 if
+    the site refuses.
 
     Example: almoner release run jobs/census_release.yaml --site build/census/sites/census-office --kit KIT
     """

@@ -45,7 +45,8 @@ def commit_data_command(
     """Commit to the site's data files in its ledger; run it after data was placed or changed.
 
     Decisions then name the commitment: which data they were about. A salt beside the ledger keeps it from
-    confirming anything to others.
+    confirming anything to others. Stored statistics are not told again after it: commit by a calendar, not by what the
+    data says.
 
     Example: almoner site commit-data build/trial/sites/cleveland
     """

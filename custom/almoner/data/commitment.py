@@ -5,6 +5,9 @@ mode 600 that never leaves the site's folder. Files are read when the site commi
 asks: then the file's inode, size and times of change are compared with those at the commitment, and it is not
 opened. Whoever owns a file can set its time of modification, but not that of its last change (ctime), short of
 setting the clock or writing to the disk itself.
+
+Each act of committing also draws a release version at random. Stored releases are kept by it and never by content: that
+the same numbers come again would otherwise tell that no record was added.
 """
 
 import hashlib
@@ -58,8 +61,13 @@ class Commitment(Model):
 
 
 class Commitments(Document):
-    """The file beside the ledger that holds a site's commitments, by data set."""
+    """The file beside the ledger that holds a site's commitments, by data set.
 
+    Args:
+        release_version: 32 random bytes, drawn anew each time; None in a file that was written before there were any.
+    """
+
+    release_version: Digest | None = None
     datasets: dict[Name, Commitment]
 
 
@@ -105,7 +113,8 @@ def make_commitments(folder: Path, files: dict[str, Path]) -> Commitments:
         DataError: a file cannot be read or changes meanwhile, or the salt is open to others.
     """
     salt = site_salt(folder)
-    return Commitments(schema_version=1, datasets={name: _commit(salt, path) for name, path in files.items()})
+    made = {name: _commit(salt, path) for name, path in files.items()}
+    return Commitments(schema_version=1, release_version=secrets.token_hex(32), datasets=made)
 
 
 def keep_commitments(folder: Path, made: Commitments) -> None:
@@ -130,3 +139,17 @@ def recorded_commitment(folder: Path, name: str, path: Path) -> str:
         return ""
     found = load_document(folder / COMMITMENTS_FILE, Commitments).datasets.get(name)
     return found.commitment if found is not None and found.holds(path) else ""
+
+
+def recorded_release_version(folder: Path, name: str) -> str | None:
+    """Return the release version of a data set, None until it is committed to.
+
+    *Guarantee*: it is independent of the data, and neither looks at the data's file nor at its mark.
+
+    Raises:
+        DocumentError: the file of commitments is damaged.
+    """
+    if not (folder / COMMITMENTS_FILE).exists():
+        return None
+    kept = load_document(folder / COMMITMENTS_FILE, Commitments)
+    return kept.release_version if name in kept.datasets else None

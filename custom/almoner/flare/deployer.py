@@ -25,7 +25,7 @@ from almoner.flare.admitting import record_decision, reserve_worst_case, submitt
 from almoner.flare.job_folder import is_job_id, remove_job, run_folder, write_job
 from almoner.flare.ledger_history import HistoryReader
 from almoner.flare.policy_record import record_policy
-from almoner.flare.release_store import find_release
+from almoner.flare.release_store import find_release, release_key
 from almoner.flare.render import APP, render_app, render_meta
 from almoner.flare.site_files import SiteFiles, load_site_files
 from almoner.flare.site_view import site_view
@@ -149,7 +149,7 @@ def _was_answered(site: SiteFiles, ledger: Ledger, envelope: JobEnvelope) -> boo
     spec = envelope.spec
     if not isinstance(spec, StatisticsSpec) or spec.trust.kind != "local":
         return False
-    return find_release(site, ledger, spec) is not None
+    return find_release(site, ledger, spec, release_key(site, spec)) is not None
 
 
 def _printable(text: str) -> str:

@@ -23,7 +23,7 @@ from almoner.errors import DocumentError
 from almoner.flare.admitting import record_decision, reserve_worst_case, submitted_facts
 from almoner.flare.ledger_history import HistoryReader
 from almoner.flare.policy_record import record_policy
-from almoner.flare.release_store import cells_bytes, find_release, keep_release
+from almoner.flare.release_store import cells_bytes, find_release, keep_release, release_key
 from almoner.flare.render import new_envelope, render_app
 from almoner.flare.signing_in import sign_envelope
 from almoner.flare.site_files import SiteFiles
@@ -81,13 +81,16 @@ def release_at_site(site: SiteFiles, spec: StatisticsSpec, user_kit: Path) -> Lo
     app = sign_envelope(envelope, user_kit, site.root_ca)
     request = JobRequest(envelope, app.signer, spec.study)
     with site.ledger() as ledger:
-        stored = find_release(site, ledger, spec)
+        key = release_key(site, spec)
+        stored = find_release(site, ledger, spec, key)
         decision, job_id = _decide(site, ledger, request, _NOTHING if stored else plan_of(spec, len(envelope.sites)))
         if decision.verdict == "refused":
             return LocalRelease(decision, "", False, ())
         if stored is not None:
             return LocalRelease(decision, stored.job_id, True, _read(spec, stored.to_array()))
         cells = _carry_out(site, ledger, job_id, envelope, spec)
+        keep_release(site, key, job_id, cells)
+        ledger.settle(job_id, "answered")
         return LocalRelease(decision, job_id, False, _read(spec, cells))
 
 
@@ -126,8 +129,6 @@ def _carry_out(
         cells = run_statistics(site.folder / site.config.datasets[spec.dataset].path, spec)
         ledger.release(job_id, STATISTICS_STEP, hashlib.sha256(cells_bytes(cells)).hexdigest())
         undo.pop_all()
-    keep_release(site, spec, job_id, cells)
-    ledger.settle(job_id, "answered")
     return cells
 
 

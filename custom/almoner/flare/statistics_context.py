@@ -7,7 +7,7 @@ import numpy as np
 from almoner.errors import PolicyViolation
 from almoner.flare.job_context import JobContext
 from almoner.flare.protections import declared_sizes
-from almoner.flare.release_store import keep_release
+from almoner.flare.release_store import keep_release, release_key
 from almoner.flare.sealed import Sealed
 from almoner.flare.site_files import SiteFiles
 from almoner.flare.wire import REPLY_TO, ReplyKind
@@ -25,7 +25,13 @@ _QUESTION_OF = {kind: task for task, kind in REPLY_TO.items()}
 
 @dataclass(frozen=True)
 class StatisticsContext(JobContext):
-    """One admitted request at one site; under the local trust model it has no protection and no keys."""
+    """One admitted request at one site; under the local trust model it has no protection and no keys.
+
+    Args:
+        stored_as: the request's `release_key` when its process began, before anything was committed.
+    """
+
+    stored_as: str | None = None
 
     @property
     def spec(self) -> StatisticsSpec:
@@ -43,7 +49,7 @@ class StatisticsContext(JobContext):
     def keep(self, sealed: Sealed) -> None:
         """Keep this site's own noised numbers: the same request gets them again for nothing."""
         if sealed.kind is ReplyKind.STATISTICS and isinstance(sealed.body, bytes) and not sealed.of_job:
-            keep_release(self.site, self.spec, self.job_id, np.frombuffer(sealed.body, dtype="<i8"))
+            keep_release(self.site, self.stored_as, self.job_id, np.frombuffer(sealed.body, dtype="<i8"))
 
 
 def load_statistics(job_id: str, site: SiteFiles, envelope: JobEnvelope, plan: JobPlan) -> StatisticsContext:
@@ -65,6 +71,7 @@ def load_statistics(job_id: str, site: SiteFiles, envelope: JobEnvelope, plan: J
         plan=plan,
         nominal_records=declared_sizes(site.roster, envelope),
         protection=protection,
+        stored_as=None if protection else release_key(site, envelope.statistics),
     )
 
 

@@ -70,9 +70,11 @@ class StatisticsJob(SiteJob):
             cells = run_statistics(self._request.data_path, spec)
         else:
             with site.ledger() as ledger:
-                stored = find_release(site, ledger, spec)
+                stored = find_release(site, ledger, spec, self._request.stored_as)
             if stored is None:
-                raise ProtocolError("this request was admitted as answered before, but its data is another one now")
+                raise ProtocolError(
+                    "this request was admitted as answered before, but the site committed to its data since"
+                )
             job_id, step, cells = stored.job_id, STATISTICS_STEP, stored.to_array()
         self._state = State.RELEASED
         self._last_answer = Sealed(ReplyKind.STATISTICS, ROUND, step, cells_bytes(cells), of_job=job_id)

@@ -2,12 +2,19 @@
 
 import hashlib
 import io
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from almoner.data.commitment import COMMITMENTS_FILE, SALT_FILE, commit_datasets, recorded_commitment
+from almoner.data.commitment import (
+    COMMITMENTS_FILE,
+    SALT_FILE,
+    commit_datasets,
+    recorded_commitment,
+    recorded_release_version,
+)
 from almoner.errors import DataError, DocumentError
 
 RECORDS = b"id,age\na,61\nb,47\n"
@@ -106,6 +113,31 @@ def test_asking_for_it_opens_no_data(tmp_path: Path, data: Path, monkeypatch: py
     monkeypatch.setattr(Path, "open", recording)
     assert recorded_commitment(tmp_path, "heart", data) == made
     assert opened == [tmp_path / COMMITMENTS_FILE]
+
+
+@pytest.mark.threat("T-51")
+def test_a_release_version_is_of_the_act_not_of_the_content(tmp_path: Path, data: Path) -> None:
+    assert recorded_release_version(tmp_path, "heart") is None
+    commit(tmp_path, data)
+    first = recorded_release_version(tmp_path, "heart")
+    assert first is not None
+    data.write_bytes(RECORDS + b"c,50\n")
+    assert recorded_release_version(tmp_path, "heart") == first
+    data.unlink()
+    assert recorded_release_version(tmp_path, "heart") == first
+    assert recorded_release_version(tmp_path, "other") is None
+    data.write_bytes(RECORDS)
+    commit(tmp_path, data)
+    assert recorded_release_version(tmp_path, "heart") not in (None, first)
+
+
+def test_commitments_of_before_there_were_versions_are_read(tmp_path: Path, data: Path) -> None:
+    made, path = commit(tmp_path, data), tmp_path / COMMITMENTS_FILE
+    content = json.loads(path.read_text())
+    del content["release_version"]
+    path.write_text(json.dumps(content))
+    assert recorded_commitment(tmp_path, "heart", data) == made
+    assert recorded_release_version(tmp_path, "heart") is None
 
 
 def test_faults(tmp_path: Path, data: Path) -> None:

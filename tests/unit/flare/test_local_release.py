@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from almoner.data.commitment import COMMITMENTS_FILE, commit_datasets
 from almoner.errors import DataError, DocumentError, LedgerError, ProvisioningError
+from almoner.flare import local_release
 from almoner.flare.dataset_commitments import commit_site_data
 from almoner.flare.local_release import LocalRelease, release_at_site
 from almoner.flare.provisioning import ProvisionedConsortium, provision
+from almoner.flare.release_store import release_key
 from almoner.flare.site_files import SiteFiles, load_kit
 from almoner.privacy.budget import charge_of
 from almoner.privacy.ledger import Ledger, Reservation
@@ -135,17 +138,89 @@ def test_who_may_not_ask_is_not_told_old_answers_either(consortium: ProvisionedC
     assert refused.answers == ()
 
 
-def test_other_data_is_another_release(consortium: ProvisionedConsortium, site: SiteFiles) -> None:
+def _one_joins(site: SiteFiles, joined: str) -> None:
+    """Write the data file anew, with these lines more."""
+    path = site.folder / "data" / "adult.csv"
+    path.write_text(path.read_text() + joined)
+
+
+WORLDS = pytest.mark.parametrize("joined", ["", "900,50,Masters,Male\n"], ids=["nobody joined", "one joined"])
+
+
+@pytest.mark.threat("T-51")
+@WORLDS
+def test_the_same_numbers_after_a_commitment_do_not_tell_that_nobody_joined(
+    consortium: ProvisionedConsortium, site: SiteFiles, joined: str
+) -> None:
+    """The attack: ask, wait for the commitment, ask again; old numbers for nothing would say that no record changed."""
     spec = request()
-    first, path = run(consortium, site, spec), site.folder / "data" / "adult.csv"
-    path.write_text(path.read_text() + "900,50,Masters,Male\n")
-    uncommitted, before = run(consortium, site, spec), spent(site)
-    assert not uncommitted.repeated
+    first = run(consortium, site, spec)
+    old = commit_site_data(site)["census"]
+    _one_joins(site, joined)
+    assert (commit_site_data(site)["census"] == old) == (not joined)  # what a key of content would have told
+    again, charged = run(consortium, site, spec), spent(site)
+    assert (again.repeated, again.job_id == first.job_id) == (False, False)
+    assert run(consortium, site, spec).answers == again.answers
+    assert spent(site) == charged
+
+
+@pytest.mark.threat("T-51")
+@WORLDS
+def test_a_file_that_was_written_and_not_committed_to_is_answered_from_the_store(
+    consortium: ProvisionedConsortium, site: SiteFiles, joined: str
+) -> None:
+    spec = request()
+    first, before = run(consortium, site, spec), spent(site)
+    _one_joins(site, joined)
+    again = run(consortium, site, spec)
+    assert (again.repeated, again.answers, spent(site)) == (True, first.answers, before)
+
+
+def test_what_is_asked_while_data_is_replaced_is_not_kept_for_the_new_data(
+    consortium: ProvisionedConsortium, site: SiteFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, read = request(), local_release.run_statistics
+
+    def replaced(*arguments: Any) -> Any:
+        cells = read(*arguments)
+        _one_joins(site, "900,50,Masters,Male\n")
+        commit_datasets(site.ledger_folder, {"census": site.folder / "data" / "adult.csv"})
+        return cells
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local_release, "run_statistics", replaced)
+        run(consortium, site, spec)
+    assert not run(consortium, site, spec).repeated
+
+
+def test_commitments_of_before_there_were_versions_keep_no_release(
+    consortium: ProvisionedConsortium, site: SiteFiles
+) -> None:
+    path, spec = site.ledger_folder / COMMITMENTS_FILE, request()
+    content = json.loads(path.read_text())
+    del content["release_version"]
+    path.write_text(json.dumps(content))
+    assert [run(consortium, site, spec).repeated for _ in range(2)] == [False, False]
     commit_site_data(site)
-    changed = run(consortium, site, spec)
-    assert not changed.repeated
-    assert spent(site) > before
-    assert run(consortium, site, spec).answers == changed.answers != first.answers
+    assert [run(consortium, site, spec).repeated for _ in range(2)] == [False, True]
+
+
+@pytest.mark.threat("T-71")
+@pytest.mark.parametrize("renamed", [False, True], ids=["copied", "copied, its key changed"])
+def test_a_release_of_another_request_is_not_told(
+    consortium: ProvisionedConsortium, site: SiteFiles, renamed: bool
+) -> None:
+    """A genuine release is laid where another request looks; the ledger knows it, but not as that one's."""
+    other = request(columns={}, queries=[{"name": "all", "kind": "count", "share": 1.0}])
+    key, spec_key = release_key(site, other), release_key(site, spec := request())
+    run(consortium, site, other)
+    folder = site.ledger_folder / "releases"
+    text = (folder / f"{key}.json").read_text()
+    laid = folder / f"{spec_key}.json"
+    laid.write_text(text.replace(str(key), str(spec_key)) if renamed else text)
+    with pytest.raises(LedgerError, match="of another request"):
+        run(consortium, site, spec)
+    laid.unlink()
 
 
 def test_a_stored_release_that_the_ledger_does_not_know_is_not_told(

@@ -11,7 +11,8 @@ from flare_cases import SITES, Pki, envelope, header
 from hospital_cases import DISTRIBUTED, LOCAL, SIZES, SPECS, Hospitals, admitted, hospitals, make_site, write_data
 
 from almoner.errors import FederationError, LedgerError, ProtocolError
-from almoner.flare.release_store import find_release
+from almoner.flare.dataset_commitments import commit_site_data
+from almoner.flare.release_store import find_release, release_key
 from almoner.flare.sealed import Sealed
 from almoner.flare.statistics_job import StatisticsJob
 from almoner.flare.statistics_run import StatisticsRun
@@ -68,7 +69,9 @@ def test_each_site_tells_its_own_numbers_and_they_add_up(run: Make) -> None:
     for site, size in SIZES.items():
         assert abs(result.by_site[site][0] - size) < 7 * sigma
         with members.contexts[site].site.ledger() as ledger:
-            assert find_release(members.contexts[site].site, ledger, LOCAL) is not None
+            assert (
+                find_release(members.contexts[site].site, ledger, LOCAL, members.contexts[site].stored_as) is not None
+            )
     everybody = result.answers()["all sites"]
     count = next(answer for answer in everybody if answer.query == "patients")
     assert count.value == sum(cells[0] for cells in result.by_site.values())
@@ -234,12 +237,33 @@ class TestTheSameAgain:
             (account,) = ledger.accounts()
             assert account.rdp_spent == plan_of(LOCAL, 4).charge(account.filter.order), "charged once"
 
-    def test_other_data_is_not_told_for_nothing(self, told: tuple[Any, Sealed]) -> None:
-        files, _ = told
+    @pytest.mark.threat("T-51")
+    def test_a_file_that_was_written_since_changes_nothing(self, told: tuple[Any, Sealed]) -> None:
+        files, first = told
+        write_data(files.folder / files.config.datasets["cardiology"].path, 7)
         job, context = self.again(files)
-        write_data(context.data_path, 7)
-        with pytest.raises(ProtocolError, match="another one now"):
+        assert self.answer(job, context).body == first.body
+
+    @pytest.mark.threat("T-51")
+    @pytest.mark.parametrize("num_joined", [0, 1])
+    def test_what_was_committed_to_again_is_not_told_for_nothing(
+        self, told: tuple[Any, Sealed], num_joined: int
+    ) -> None:
+        files, _ = told
+        write_data(files.folder / files.config.datasets["cardiology"].path, SIZES[SITES[0]] + num_joined)
+        commit_site_data(files)
+        job, context = self.again(files)
+        with pytest.raises(ProtocolError, match="committed to its data since"):
             self.answer(job, context)
+
+    def test_numbers_are_kept_by_the_version_of_before_the_charge(self, tmp_path: Path, pki: Pki) -> None:
+        files = make_site(tmp_path, pki, SITES[0])
+        context = admitted(files, envelope(LOCAL))
+        commit_site_data(files)
+        self.answer(StatisticsJob(context), context)
+        with files.ledger() as ledger:
+            assert find_release(files, ledger, LOCAL, context.stored_as) is not None
+            assert find_release(files, ledger, LOCAL, release_key(files, LOCAL)) is None
 
     @pytest.mark.threat("T-71")
     def test_a_release_that_was_laid_there_is_not_told(self, told: tuple[Any, Sealed]) -> None:
