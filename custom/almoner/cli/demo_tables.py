@@ -81,7 +81,7 @@ def release_lines(spec: JobSpec, result: JobResult) -> list[str]:
         f"{site}: {interpret(release.noisy_correct, release.noisy_wrong, epsilon).text}"
         for site, release in releases.items()
     ]
-    return [*lines, f"all sites: {interpret_sum(list(releases.values()), epsilon).text}"]
+    return [*lines, f"{len(releases)} sites together: {interpret_sum(list(releases.values()), epsilon).text}"]
 
 
 def account_table(consortium: ProvisionedConsortium, spec: JobSpec) -> Table:

@@ -4,6 +4,7 @@ Each takes only what the one before it made, and turns everything else, and ever
 the one empty refusal. FLARE's `DXOFilter` passes what it does not know; these let nothing pass.
 """
 
+import hmac
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,12 +43,26 @@ def _or_refuse(step: Callable[[Sealed, JobContext], Sealed], result: Shareable, 
         return REFUSED
 
 
-def result_digest(sealed: Sealed) -> str:
-    """Return the SHA-256 of a result before its protection, which differs each time that it is put on."""
+def result_digest(sealed: Sealed, key: bytes) -> str:
+    """Return what the ledger holds of a result before its protection, which differs each time that it is put on.
+
+    *Guarantee*: to whoever lacks the key, the digest of an update tells nothing about it (HMAC-SHA256). Nobody but the
+    site may know an update, and a share of a statistic can be one small integer, which is found by trying all. What
+    leaves in the clear has its plain SHA-256.
+
+    Args:
+        key: of the job process, the same for every repeat.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     if sealed.kind is ReplyKind.STATISTICS and isinstance(sealed.body, bytes):
         return sha256(sealed.body).hexdigest()  # as releases are stored, and found again
     body = sealed.body if isinstance(sealed.body, bytes) else np.ascontiguousarray(sealed.body, "<i8").tobytes()
-    return sha256(f"{sealed.kind.name}:{sealed.round}:".encode() + body).hexdigest()
+    message = f"{sealed.kind.name}:{sealed.round}:".encode() + body
+    if sealed.kind is ReplyKind.UPDATE:
+        return hmac.digest(key, message, sha256).hex()
+    return sha256(message).hexdigest()
 
 
 def check_budget(sealed: Sealed, context: JobContext) -> Sealed:
@@ -62,7 +77,8 @@ def check_budget(sealed: Sealed, context: JobContext) -> Sealed:
     """
     if sealed.kind in CHARGED:
         with context.site.ledger() as ledger:
-            ledger.release(sealed.of_job or context.job_id, sealed.step, result_digest(sealed))
+            digest = result_digest(sealed, context.digest_key)
+            ledger.release(sealed.of_job or context.job_id, sealed.step, digest)
             context.keep(sealed)
             head = sign_head(ledger, context.site.private_key(), result_occasion(context.job_id))
         return replace(sealed, committed=True, head=head.to_bytes())

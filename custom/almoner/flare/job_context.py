@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_bytes
 
 from almoner.flare.sealed import Sealed
 from almoner.flare.site_files import SiteFiles
@@ -14,6 +15,8 @@ from almoner.schema.documents import load_document
 from almoner.schema.envelope import JobEnvelope
 from almoner.schema.site import DatasetConfig
 
+_KEY_BYTES = 32
+
 
 @dataclass(frozen=True)
 class JobContext(ABC):
@@ -24,6 +27,7 @@ class JobContext(ABC):
         nominal_records: declared public size of the data set at each site of the job, in roster order.
         protection: this site's side of the job's protection, None where it needs none. The one thing here that
             changes: its keys and what it has answered live in it alone, never in a file.
+        digest_key: 32 random bytes of this process alone, never in a file or a message; see `result_digest`.
     """
 
     job_id: str
@@ -33,6 +37,7 @@ class JobContext(ABC):
     plan: JobPlan
     nominal_records: dict[str, int]
     protection: SiteProtection | None = field(repr=False)
+    digest_key: bytes = field(default_factory=lambda: token_bytes(_KEY_BYTES), init=False, repr=False, compare=False)
 
     @property
     def dataset(self) -> DatasetConfig:

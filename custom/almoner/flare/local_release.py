@@ -6,6 +6,9 @@ The step is committed before the data is opened. A request that was answered bef
 nothing, and gets the same numbers. A process that is killed leaves its job started, all of it charged, until the site's
 operator closes it (`almoner ledger abandon`). Quotas are looked at before the reservation: two processes at once may
 share what a quota has left for one; what the account has left they cannot.
+
+Who may log in to a study is not checked here: FLARE's server does that, and it is not asked. Any user of the consortium
+whom the site's policy admits may name any study that the policy admits, and is counted against that study's quotas.
 """
 
 import hashlib
@@ -95,14 +98,18 @@ def release_at_site(site: SiteFiles, spec: StatisticsSpec, user_kit: Path) -> Lo
 
 
 def _envelope(site: SiteFiles, spec: StatisticsSpec) -> JobEnvelope:
-    """Return the request as it would be submitted for all sites that have its data set."""
-    sites = tuple(site.roster.nominal_records(spec.dataset))
+    """Return the request as it would be submitted: for the sites of its study that have its data set.
+
+    An officer's approval names these sites, so that it is for either way of asking.
+    """
+    study = site.roster.studies.get(spec.study, ())
+    sites = tuple(found for found in site.roster.nominal_records(spec.dataset) if found in study)
     if spec.trust.kind != "local":
         raise DocumentError(f"request {spec.name}: trust {spec.trust.kind} needs the other sites → almoner job submit")
     if len(sites) < spec.min_sites:
         raise DocumentError(
-            f"request {spec.name}: {len(sites)} sites have data set {spec.dataset}, it wants min_sites={spec.min_sites}"
-            " → correct dataset, or lower min_sites"
+            f"request {spec.name}: study {spec.study} has {len(sites)} sites with data set {spec.dataset}, "
+            f"it wants min_sites={spec.min_sites} → correct study or dataset, or lower min_sites"
         )
     return new_envelope(spec, sites)
 

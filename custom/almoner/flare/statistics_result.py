@@ -1,5 +1,7 @@
 """What a request for statistics leaves for its submitter: noised integers, and what is needed to read them."""
 
+from collections.abc import Collection
+
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
@@ -30,7 +32,9 @@ class StatisticsResult(BaseModel):
     contributors: tuple[str, ...] = ()
 
     def answers(self) -> dict[str, tuple[Answer, ...]]:
-        """Return every number with its interval: of each site that told its own, and of all together.
+        """Return every number with its interval: of each site that told its own, and of those together.
+
+        The last key says which sites the sum is of: `ALL_SITES`, or how many of them, and without whom.
 
         Raises:
             FederationError: the result holds another number of integers than the request asks for.
@@ -40,10 +44,19 @@ class StatisticsResult(BaseModel):
             raise FederationError(f"result of {self.spec.name}: not {wanted} integers → download it again")
         if not cells:
             total = np.array(self.total, np.int64)
-            return {ALL_SITES: opened(self.spec, total, len(self.sites), len(self.contributors))}
+            return {
+                self._together(self.contributors): opened(self.spec, total, len(self.sites), len(self.contributors))
+            }
         noise = local_noise(self.spec)
         alone = {site: interpret(self.spec, own, noise) for site, own in cells.items()}
-        return {**alone, ALL_SITES: added_up(self.spec, cells)}
+        return {**alone, self._together(cells): added_up(self.spec, cells)}
+
+    def _together(self, present: Collection[str]) -> str:
+        """Say which sites are in a sum."""
+        missing = [site for site in self.sites if site not in present]
+        if not missing:
+            return ALL_SITES
+        return f"{len(self.sites) - len(missing)} of {len(self.sites)} sites, without {', '.join(missing)}"
 
 
 def read_cells(body: bytes) -> tuple[int, ...]:

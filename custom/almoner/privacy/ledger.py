@@ -149,7 +149,7 @@ class Ledger(LedgerReader):
         Args:
             job_id: a started job; for a digest that was released before, any job.
             step_key: a committed step of it.
-            result_digest: SHA-256 of the result, in hexadecimal.
+            result_digest: of the result, 64 hexadecimal digits; keyed where nobody else may know the result.
 
         Raises:
             LedgerError: when the step was not committed, released another result, or its job is over.

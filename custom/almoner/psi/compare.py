@@ -31,16 +31,19 @@ def compare(
 def marked(padded: PaddedList, marks: bytes) -> frozenset[bytes]:
     """Return the identifiers that are marked.
 
+    *Guarantee*: whether it raises does not depend on the list: a mark on what stands for no record means nothing. Were
+    it refused, a leader could mark places at will and see from the refusal how many records the list has.
+
     Raises:
-        ProtocolError: the marks have another length, or are on what stands for no record.
+        ProtocolError: the marks have another length.
     """
     if len(marks) != (len(padded.identifiers) + 7) // 8:
         raise ProtocolError("marks: not one for each entry")
-    places = [place for place in range(8 * len(marks)) if marks[place // 8] >> place % 8 & 1]
-    found = [padded.identifiers[place] if place < len(padded.identifiers) else None for place in places]
-    if None in found:
-        raise ProtocolError("marks: one is on what stands for no record")
-    return frozenset(value for value in found if value is not None)
+    return frozenset(
+        value
+        for place, value in enumerate(padded.identifiers)
+        if value is not None and marks[place // 8] >> place % 8 & 1
+    )
 
 
 def _marks(num_entries: int, places: Iterable[int]) -> bytes:

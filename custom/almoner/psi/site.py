@@ -148,7 +148,7 @@ class SiteAlignment(Hidden):
             body: the marks for all members in roster order.
 
         Raises:
-            ProtocolError: the box does not open, or marks what stands for no record; or this is the leader.
+            ProtocolError: the box does not open, or has not one mark for each entry; or this is the leader.
         """
         self._check_role(leads=False)
         self._step("learn", Exchanged, lambda state: self._learn(state, body))

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from almoner.data.commitment import COMMITMENTS_FILE, commit_datasets
 from almoner.errors import DataError, DocumentError, LedgerError, ProvisioningError
 from almoner.flare import local_release
 from almoner.flare.dataset_commitments import commit_site_data
+from almoner.flare.exporting import job_sites
 from almoner.flare.local_release import LocalRelease, release_at_site
 from almoner.flare.provisioning import ProvisionedConsortium, provision
 from almoner.flare.release_store import release_key
+from almoner.flare.render import new_envelope
 from almoner.flare.site_files import SiteFiles, load_kit
 from almoner.privacy.budget import charge_of
 from almoner.privacy.ledger import Ledger, Reservation
 from almoner.privacy.plan import PlannedStep
 from almoner.privacy.statistics_plan import statistics_plan
+from almoner.schema.approval import job_digest
 from almoner.schema.documents import load_document
 from almoner.schema.receipt import PureRelease, ZcdpRelease
 from almoner.schema.statistics import StatisticsSpec
@@ -258,7 +262,6 @@ def test_what_cannot_be_read_stays_charged(consortium: ProvisionedConsortium, si
         (histogram("capital-gain", {**AGE, "low": 0, "high": 1999}), "statistics.cells", "2000 cells are more than"),
         (request(min_count=0), "statistics.columns", "min_count 0 is below the site's 20"),
         (request(2.0), "limits.epsilon_per_job", "the job's ε=2.00 is above 1.00"),
-        (request(study="credit"), "allow.studies", "credit is not in [census]"),
     ],
 )  # fmt: skip
 def test_refusals_say_why(
@@ -290,8 +293,10 @@ def test_a_thousand_cells_at_a_price_each_blow_the_budget_and_one_histogram_of_t
 def test_requests_that_need_others_or_come_from_elsewhere(
     consortium: ProvisionedConsortium, site: SiteFiles, tmp_path: Path
 ) -> None:
-    with pytest.raises(DocumentError, match="1 sites have data set census, it wants min_sites=2"):
+    with pytest.raises(DocumentError, match="census has 1 sites with data set census, it wants min_sites=2"):
         run(consortium, site, request(min_sites=2))
+    with pytest.raises(DocumentError, match="study credit has 0 sites with data set census"):
+        run(consortium, site, request(study="credit"))
     distributed = {"trust": {"kind": "distributed", "num_colluding_sites": 1}}
     gaussian = {**request().privacy.model_dump(mode="json"), "mechanism": "discrete_gaussian"}
     with pytest.raises(DocumentError, match="trust distributed needs the other sites"):
@@ -300,6 +305,30 @@ def test_requests_that_need_others_or_come_from_elsewhere(
         release_at_site(site, request(), tmp_path)
     refused = release_at_site(site, request(), site.kit)  # a site's own certificate is no user's
     assert "submitter.role" in [violation.rule for violation in refused.decision.violations]
+
+
+def test_the_sites_are_those_of_the_study_as_if_it_were_submitted(
+    consortium: ProvisionedConsortium, site: SiteFiles
+) -> None:
+    """An officer approves spec and sites: another site with the data set, which is in no study, is not among them."""
+    (entry,), spec = site.roster.sites, request()
+    two = (entry, entry.model_copy(update={"site": "second-office"}))
+    roster = site.roster.model_copy(update={"sites": two})
+    asked = run(consortium, replace(site, roster=roster), spec)
+    assert asked.decision.job_digest == job_digest(new_envelope(spec, job_sites(spec, consortium.declarations)))
+
+
+def test_a_site_refuses_what_is_of_a_study_without_it_or_not_allowed_here(
+    consortium: ProvisionedConsortium, site: SiteFiles
+) -> None:
+    (entry,) = site.roster.sites
+    two = (entry, entry.model_copy(update={"site": "second-office"}))
+    roster = site.roster.model_copy(update={"sites": two, "studies": {"credit": ("second-office",)}})
+    refused = run(consortium, replace(site, roster=roster), request(study="credit"))
+    found = {violation.rule: violation.finding for violation in refused.decision.violations}
+    assert found["allow.studies"] == "credit is not in [census]"
+    assert "envelope.sites" in found
+    assert refused.answers == ()
 
 
 def _ask(kit: Path, user_kit: Path, text: str, barrier: Any, results: Any) -> None:

@@ -111,7 +111,16 @@ def test_a_site_that_drops_out_does_not_spoil_the_total(moment: str, run: Make) 
     gone = {SITES[1]} if moment == "train" else set()
     assert set(result.contributors) == set(SITES) - gone
     assert result.total[0] == sum(int(members.sent[site][0]) for site in result.contributors)
+    assert set(result.answers()) == {f"3 of 4 sites, without {SITES[1]}" if gone else "all sites"}
     assert spent(members, SITES[1]) == charge(members, SITES[1]), "its contribution left: the charge stays"
+
+
+def test_a_sum_without_a_site_says_so(run: Make) -> None:
+    job, _ = run("local", lost=lambda site, task: site == SITES[2] and task.kind == "statistics")
+    result = job.run(SITES).statistics
+    assert result is not None
+    present = [site for site in SITES if site != SITES[2]]
+    assert list(result.answers()) == [*present, f"3 of 4 sites, without {SITES[2]}"]
 
 
 @pytest.mark.threat("T-70")

@@ -20,7 +20,7 @@ from almoner.protection.set_up import (
     PublicKeys,
     make_set_up,
 )
-from almoner.psi import padding, session, site
+from almoner.psi import compare, padding, session, site
 from almoner.psi.padding import PaddedList, SiteList
 from almoner.psi.points import BlindingKey, split_points
 
@@ -200,10 +200,30 @@ class TestMember:
 
         assert refused(Network(terms(), show)) == "list of bob: an entry is no point of the curve"
 
-    def test_marks_on_what_fills_up_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.threat("T-60")
+    def test_marks_on_what_fills_up_tell_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A leader that marks every place: off, bob refuses if his list is not full; on, his answer is the same."""
         in_clear(monkeypatch)
-        network = Network(terms(), lambda task, name, body: b"\xff" + bytes(16) if task == "learn" else body)
-        assert refused(network) == "marks: one is on what stands for no record"
+        full, short = names(*"abcdefgh"), names("b", "c", "d")
+
+        def answer(own: Any) -> tuple[bytes, tuple[int, ...]]:
+            network = Network(terms(), lambda task, name, body: b"\xff" + bytes(16) if task == "learn" else body)
+            network.run({"ada": LISTS["ada"], "bob": own})
+            return network.said["learn", "bob"], network.rows()["bob"]
+
+        assert answer(full) == (b"", tuple(range(8)))
+        assert answer(short) == (b"", (0, 1, 2))  # what a lying leader marks is wrong (T-65), and seen by bob alone
+
+        monkeypatch.setattr(site, "marked", _refuses_marked_fillings)
+        assert answer(full) == (b"", tuple(range(8)))
+        with pytest.raises(ProtocolError, match="no record"):
+            answer(short)
+
+    @pytest.mark.parametrize("marks", [b"", b"\xff\xff"])
+    def test_marks_of_another_length_are_refused(self, marks: bytes) -> None:
+        padded = padding.pad(padding.site_list(names("a"), 8), 8, bytes(32), "bob")
+        with pytest.raises(ProtocolError, match="not one for each entry"):
+            compare.marked(padded, marks)
 
     @pytest.mark.threat("T-63")
     def test_guesses_are_no_more_than_the_cap(self) -> None:
@@ -224,6 +244,13 @@ class TestMember:
             own = padding.site_list(names("a", "b"), 4)
             places[padding.pad(own, 4, bytes(32), "ada").identifiers.index(b"a")] += 1
         assert all(20 < places[place] < 85 for place in range(4))  # 50 expected; 5 standard deviations: 1 in 10^6
+
+
+def _refuses_marked_fillings(padded: PaddedList, marks: bytes) -> frozenset[bytes]:
+    """Read marks, and refuse any on what stands for no record."""
+    if any(value is None and marks[place // 8] >> place % 8 & 1 for place, value in enumerate(padded.identifiers)):
+        raise ProtocolError("a mark on no record")
+    return compare.marked(padded, marks)
 
 
 def _unsigned(message: bytes, *others: Any) -> Any:
