@@ -81,24 +81,26 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: str(
 def _locate(node: yaml.Node | None, path: tuple[int | str, ...]) -> tuple[int, list[str]]:
     """Return the 1-based line of the deepest part of a path that is in the file, and the parts that are.
 
-    pydantic puts the tag of a union into the path. Where a field has the tag's name too, what leads further is meant.
+    Below the root, pydantic puts the tag of a union, a mapping's `kind`, before the part in that mapping: it is left
+    out, also where a field has the tag's name.
     """
-    if not path:
-        return 1, []
-    part, rest = path[0], path[1:]
-    below: list[tuple[int, list[str]]] = []
-    if isinstance(node, yaml.MappingNode):
-        pairs = {key.value: (key, value) for key, value in node.value}
-        if part in pairs:
-            key, value = pairs[str(part)]
-            line, found = _locate(value, rest)
-            below.append((line if found else key.start_mark.line + 1, [str(part), *found]))
-        if part not in pairs or ("kind" in pairs and pairs["kind"][1].value == part):
-            below.append(_locate(node, rest))
-    elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        line, found = _locate(node.value[part], rest)
-        below.append((line if found else node.value[part].start_mark.line + 1, [str(part), *found]))
-    return max(below, key=lambda place: len(place[1]), default=(1, []))
+    line, found, entered = 1, list[str](), False
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            pairs = {key.value: (key, value) for key, value in node.value}
+            is_tag = entered and "kind" in pairs and pairs["kind"][1].value == part
+            entered = False
+            if is_tag or part not in pairs:
+                continue
+            line, node = pairs[part][0].start_mark.line + 1, pairs[part][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            continue
+        found.append(str(part))
+        entered = True
+    return line, found
 
 
 def _explain(error: ValidationError, node: yaml.Node | None, source: str) -> str:
