@@ -22,12 +22,14 @@ VICTIM, OTHER = "hungary", "va-long-beach"
 def rings(server, number):
     """Return the ring of all offers, and a function that makes one without a site."""
     from almoner.secagg.offers import make_ring
+    from almoner.secagg.view import absorb
 
     session = server._held()
+    view = absorb(server._view, absorb(server._told, b"")) if server._told else server._view
 
     def without(site=None):
         offers = {name: offer for name, offer in server._offers.items() if name != site}
-        return make_ring(session, number, offers, server.view)
+        return make_ring(session, number, offers, view)
 
     return without
 
