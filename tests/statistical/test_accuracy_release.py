@@ -13,7 +13,7 @@ from scipy import stats
 
 from almoner.release.accuracy import NoisyAccuracy, release_accuracy
 from almoner.release.interpret import interpret, interpret_sum
-from almoner.release.noise import quantile, tail
+from almoner.release.laplace_law import quantile, tail
 
 FPR = 1e-6
 EPSILON = 0.5

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from almoner.release.noise import quantile
+from almoner.release.laplace_law import quantile
 
 CONFIDENCE = 0.95
 

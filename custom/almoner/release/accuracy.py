@@ -5,16 +5,14 @@ one record, and the relation is add_or_remove_one: a unit moves one of two count
 sensitivity is 1 and the histogram costs ε in total.
 """
 
-import math
 import operator
 import struct
 from dataclasses import dataclass
-from typing import Any
 
-import opendp.prelude as dp
 from pydantic import ValidationError
 
 from almoner.errors import DataError, PolicyViolation, ProtocolError
+from almoner.release.mechanisms import measurement
 from almoner.schema.receipt import PureRelease
 
 MIN_EPSILON = 1e-6
@@ -24,10 +22,6 @@ MAX_COUNT = 1_000_000_000
 _LAYOUT = struct.Struct("<qq")
 RELEASE_BYTES = _LAYOUT.size
 """Length of every release."""
-
-_SCALE_STEPS = 8
-
-dp.enable_features("contrib")
 
 
 @dataclass(frozen=True)
@@ -90,8 +84,8 @@ def release_accuracy(num_correct: int, num_wrong: int, epsilon: float) -> NoisyA
         PolicyViolation: ε is out of range.
         DataError: a count is negative or no integer; the text does not say which.
     """
-    measurement = _measurement(event(epsilon).epsilon)
-    noisy_correct, noisy_wrong = measurement([_count(num_correct), _count(num_wrong)])
+    noise = measurement(event(epsilon), size=2, bound=1)
+    noisy_correct, noisy_wrong = noise([_count(num_correct), _count(num_wrong)])
     return NoisyAccuracy(noisy_correct, noisy_wrong)
 
 
@@ -104,18 +98,6 @@ def _count(value: int) -> int:
     if count < 0:
         raise DataError("accuracy: a count is negative or no integer: pass numbers of test records")
     return min(count, MAX_COUNT)
-
-
-def _measurement(epsilon: float) -> Any:
-    """Return OpenDP's measurement with the least scale for which it claims at most ε."""
-    space = dp.vector_domain(dp.atom_domain(T="i64"), size=2), dp.l1_distance(T="i64")
-    scale = 1.0 / epsilon
-    for _ in range(_SCALE_STEPS):
-        made = dp.m.make_laplace(*space, scale=scale)
-        if made.map(1) <= epsilon:
-            return made
-        scale = math.nextafter(scale, math.inf)
-    raise PolicyViolation(f"accuracy: OpenDP claims ε={made.map(1)!r} for ε={epsilon!r}: choose another ε")
 
 
 def _epsilon_refused(epsilon: object) -> PolicyViolation:

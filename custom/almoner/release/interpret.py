@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from almoner.errors import ProtocolError
 from almoner.release.accuracy import NoisyAccuracy, event
-from almoner.release.noise import quantile
+from almoner.release.laplace_law import quantile
 
 MAX_SITES = 50
 MOSTLY_NOISE_WIDTH = 0.5

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from almoner.privacy.statistics_plan import part_event, statistics_parts
-from almoner.release.noise import quantile
+from almoner.release.laplace_law import quantile
 from almoner.schema.receipt import PrivacyEvent, PureRelease, ZcdpRelease
 from almoner.schema.statistics import Mechanism, StatisticsSpec
 

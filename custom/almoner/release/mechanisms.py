@@ -69,4 +69,4 @@ def measurement(event: PrivacyEvent, size: int, bound: int) -> Any:
         if made.map(claimed) <= cost:
             return made
         scale = math.nextafter(scale, math.inf)
-    raise PolicyViolation("statistics: OpenDP has no noise for what was charged: choose another target_epsilon")
+    raise PolicyViolation("release: OpenDP has no noise for what was charged → choose another ε")

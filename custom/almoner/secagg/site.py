@@ -40,13 +40,12 @@ colluding site.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from threading import RLock
 
 from almoner.errors import ProtocolError
 from almoner.protection.agreement import Agreed, SiteAgreement
 from almoner.protection.scheme import IntVector, SiteProtection, Task
-from almoner.protection.set_up import ED25519_BYTES, JobTerms, names
+from almoner.protection.set_up import ED25519_BYTES, JobTerms
 from almoner.schema.consortium import Roster
 from almoner.secagg.acknowledgement import acknowledge, verify_acknowledgements
 from almoner.secagg.contribution import Sent, check_values, make_contribution, read_roll, tag_values
@@ -57,7 +56,7 @@ from almoner.secagg.session import Session, contribution_bytes, total_bytes
 from almoner.secagg.site_states import Acknowledged, Begun, Contributed, Ended, Opened, Ready, Revealed, SetUp, State
 from almoner.secagg.tag import RoundTag
 from almoner.secagg.total import open_total
-from almoner.secagg.view import FIRST_VIEW, absorb, told
+from almoner.secagg.view import FIRST_VIEW, absorb, asked_digest, told
 
 Names = tuple[str, ...]
 
@@ -103,7 +102,7 @@ class SecaggSite(SiteProtection):
             ProtocolError: the question is not allowed now, or says something that is not true.
         """
         with self._step():
-            asked = _digest(task, number, contributors, body)
+            asked = asked_digest(task, number, contributors, body)
             if asked not in self._answers:
                 self._answers[asked] = self._move(task, number, contributors, body)
             return self._answers[asked]
@@ -116,7 +115,7 @@ class SecaggSite(SiteProtection):
             ProtocolError: the announcement is not allowed now, or not what the members signed.
         """
         with self._step():
-            asked = _digest("train", number, ring, announcement)
+            asked = asked_digest("train", number, ring, announcement)
             if asked != self._announced:
                 self._begin(number, ring, announcement)
                 self._announced = asked
@@ -293,9 +292,3 @@ class SecaggSite(SiteProtection):
         """Return the error for what is not allowed in this state."""
         state = type(self._state).__name__.lower()
         return ProtocolError(f"{what} of round {number} is not allowed now ({state}); {self._site} leaves the job")
-
-
-def _digest(task: str, number: int, contributors: Names, body: bytes) -> bytes:
-    """Return what tells one question from another."""
-    head = names((task, str(number), *contributors))
-    return sha256(len(head).to_bytes(8, "big") + head + sha256(body).digest()).digest()

@@ -29,3 +29,9 @@ def absorb(view: bytes, *more: bytes) -> bytes:
         more: results of `told`.
     """
     return sha256(b"almoner-secagg-view-1" + view + b"".join(more)).digest()
+
+
+def asked_digest(task: str, number: int, contributors: tuple[str, ...], body: bytes) -> bytes:
+    """Return what tells one question of the server from another, 32 bytes."""
+    head = names((task, str(number), *contributors))
+    return sha256(len(head).to_bytes(8, "big") + head + sha256(body).digest()).digest()

@@ -33,7 +33,7 @@ from almoner.protection.set_up import SET_UP_BYTES
 from almoner.provision.roster import render_roster
 from almoner.psi import site as psi_site
 from almoner.psi.padding import PaddedList, SiteList
-from almoner.release.noise import quantile
+from almoner.release.laplace_law import quantile
 from almoner.schema.declarations import load_declarations
 from almoner.schema.documents import load_document
 from almoner.schema.envelope import JobEnvelope

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from almoner.errors import PolicyViolation, ProtocolError
 from almoner.release.accuracy import NoisyAccuracy
 from almoner.release.interpret import interpret, interpret_sum
-from almoner.release.noise import quantile
+from almoner.release.laplace_law import quantile
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.floats(0.05, 20), st.data())

@@ -4,6 +4,7 @@ All know the honest rows of the round (mean μ and standard deviation σ per coo
 """
 
 import math
+from abc import abstractmethod
 
 import numpy as np
 from scipy.stats import norm
@@ -79,9 +80,9 @@ class _Distance(Attack):
         direction = -spread / np.linalg.norm(spread)
         return repeat(mean + self._largest_step(view.honest, mean - view.honest, direction) * direction, view)
 
+    @abstractmethod
     def _largest_step(self, honest: Rows, offsets: Rows, direction: Vector) -> float:
         """Return γ, for offsets μ - g_i and a direction of norm 1."""
-        raise NotImplementedError
 
 
 class MinMax(_Distance):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from almoner.release.noise import quantile, tail
+from almoner.release.laplace_law import quantile, tail
 
 
 def convolved_tails(epsilon: float, num_draws: int) -> tuple[np.ndarray, int]:
