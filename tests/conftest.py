@@ -1,14 +1,36 @@
 """Fixtures that every kind of test may use."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from almoner.schema.declarations import Declarations, load_declarations
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
 
 ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", settings.get_profile("explore"), derandomize=True, database=None)
+settings.load_profile("repeatable")
+"""Properties are tried on the same cases in every run, and none has a deadline, for the machine is shared.
+
+`pytest --hypothesis-profile=explore` looks for new cases."""
+
+
+SECONDS = {"slow": 600, "integration": 300}
+"""How long a test of a kind may take on a busy machine, with the fixtures that it is the first to use."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests that take long more time than pyproject.toml does, so that a hang of any other costs little."""
+    for item in items:
+        kind = next((kind for kind in SECONDS if item.get_closest_marker(kind)), None)
+        if kind and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SECONDS[kind]))
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +49,14 @@ def declarations() -> Declarations:
 def heart_spec() -> JobSpec:
     """The main job."""
     return load_document(ROOT / "jobs" / "heart_disease.yaml", JobSpec)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """See tests/scheduling.py."""
+    from tests.scheduling import FederationsOnTwo
+
+    return FederationsOnTwo(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 COUNTS = ("ledger ", "gate fuzz: ")

@@ -17,6 +17,10 @@ class PolicyViolation(AlmonerError):
     """A policy is looser than its floor, or a job breaks a rule of a policy."""
 
 
+class CertificateRefused(PolicyViolation):
+    """A user's certificate does not count: of another root, not valid at the time, or revoked."""
+
+
 class BudgetExceeded(PolicyViolation):
     """A charge does not fit into what is left of a privacy account."""
 
@@ -39,3 +43,7 @@ class DataError(AlmonerError):
 
 class FederationError(AlmonerError):
     """The server or a site cannot be started, reached, or asked."""
+
+
+class EvidenceError(AlmonerError):
+    """A part of an evidence pack or of the transparency log is missing, damaged, unsigned, or contradicts another."""

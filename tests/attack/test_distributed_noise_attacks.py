@@ -10,9 +10,9 @@ import pytest
 from tests.simulator import Simulation
 from tests.statistical.distributed_error import request
 
+from almoner.privacy.discrete_gaussian import discrete_gaussian
 from almoner.privacy.distributed_noise import distributed_epsilon, shared_noise
 from almoner.protection.parties import Parties
-from almoner.release.share import discrete_gaussian
 from almoner.secagg.modular import ModularPacking
 from almoner.secagg.packing import Packing
 

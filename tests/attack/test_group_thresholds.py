@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tests.grouped import grouped_terms
 from tests.simulator import Simulation, losing
 
 from almoner.errors import FederationError
@@ -28,6 +29,9 @@ def test_all_colluding_sites_may_sit_in_one_group():
     spread = -(-COLLUDING // NUM_GROUPS)
     alone = Simulation.of("secagg", LAYOUT.sizes[0]).values(1, VICTIM)
     assert np.array_equal(learned(spread), alone)
-    for group in LAYOUT.parties:
+    terms = grouped_terms(NUM_SITES, NUM_GROUPS, COLLUDING)
+    for start in range(0, NUM_SITES, LAYOUT.sizes[0]):
+        group = terms.of_group(terms.job.sites[start : start + LAYOUT.sizes[0]])
         with pytest.raises(FederationError):
             learned(group.num_colluding_sites)
+    assert {parties.num_colluding_sites for parties in LAYOUT.parties} == {COLLUDING}

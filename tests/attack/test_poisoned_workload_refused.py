@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from almoner.flare.planning import plan_job
+from almoner.flare.commands.planning import plan_job
 from almoner.schema.declarations import Declarations, load_declarations
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec

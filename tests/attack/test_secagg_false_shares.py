@@ -61,6 +61,15 @@ def spoilt(said: bytes) -> bytes:
     return said[:-1] + bytes([said[-1] ^ 1])
 
 
+def ended(job: Simulation) -> str:
+    """Run round 1; return why the job ended in it, if it did."""
+    try:
+        job.round(1)
+    except FederationError as error:
+        return str(error)
+    return ""
+
+
 def sums_right(job: Simulation) -> bool:
     total = job.totals[1]
     opened = job.open_all(1)
@@ -76,11 +85,11 @@ def test_a_false_share_is_named_by_its_commitment_and_the_sum_is_right(monkeypat
         patch.setattr(reveal, "_is_committed", lambda *arguments: True)
         job = running(5)
         holding_instead(job, LIAR, false)
-        with pytest.raises(FederationError, match="site-1 is to blame: it dealt shares that do not fit together"):
-            job.round(1)
+        assert "site-1 is to blame: it dealt shares that do not fit together" in ended(job)
     job = running(5)
     holding_instead(job, LIAR, false)
-    assert job.round(1).named == (LIAR,)
+    assert ended(job) == ""
+    assert job.totals[1].named == (LIAR,)
     assert sums_right(job)
 
 

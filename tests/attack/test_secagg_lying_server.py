@@ -397,7 +397,7 @@ def test_a_ring_with_another_offer_of_this_site_than_its_own(monkeypatch):
         server.have_contributed(VICTIM, ring)
 
 
-@pytest.mark.threat("T-36")
+@pytest.mark.threat("T-36", "T-103")
 def test_a_roll_with_another_contribution_of_this_site_than_its_own(monkeypatch):
     off(monkeypatch, CONTRIBUTION_LABEL)
     server = LyingServer(running(4))

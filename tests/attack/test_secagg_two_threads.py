@@ -12,7 +12,7 @@ from almoner.secagg import site as site_module
 from almoner.secagg.site import SecaggSite
 from almoner.secagg.site_states import Contributed
 
-VICTIM, SECONDS = "site-1", 20
+VICTIM, SECONDS = "site-1", 60
 
 
 class NoLock(nullcontext):

@@ -17,6 +17,7 @@ BENCHMARKS = {
     "gate": "tests.benchmarks.gate_overhead",
     "heart": "tests.benchmarks.heart_accuracy",
     "bank": "tests.benchmarks.bank_accuracy",
+    "drives": "tests.benchmarks.drive_accuracy",
     "ledger": "tests.benchmarks.ledger_speed",
     "accounting": "tests.benchmarks.accounting_speed",
     "he": "tests.benchmarks.he_speed",
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "psi": "tests.benchmarks.psi_speed",
     "memory": "tests.benchmarks.protection_memory",
     "robust": "tests.benchmarks.robust_speed",
+    "training": "tests.benchmarks.training_speed",
 }
 
 

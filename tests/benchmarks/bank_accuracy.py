@@ -11,7 +11,6 @@ Hyper-parameters and features were chosen on a split of the training accounts.
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from almoner.data.prepare import prepare_sites
-from almoner.data.registry import public_dataset
+from almoner.experiments.public import PublicSite, load_public_sites, pool
+from almoner.experiments.simulate import TrainingPlan, Weights, simulate_federation, unsafe_train_without_noise
 from almoner.privacy.calibration import calibrate_noise
 from almoner.schema.declarations import declarations_of_study
 from almoner.schema.documents import load_document
@@ -29,14 +28,6 @@ from almoner.schema.job import JobSpec
 from almoner.training.noise import UnsafeSeededRandom
 from almoner.training.units import UnitRecords
 from almoner.workloads.base import Workload
-from almoner.workloads.baselines import (
-    PublicSite,
-    TrainingPlan,
-    Weights,
-    pool,
-    simulate_federation,
-    unsafe_train_without_noise,
-)
 from almoner.workloads.metrics import auc, average_precision, outputs_at
 from almoner.workloads.registry import workload as workload_named
 
@@ -46,27 +37,6 @@ SEEDS = 3
 
 Sites = Mapping[str, PublicSite]
 Arm = Callable[[int], dict[str, float]]
-
-
-def load_banks(task: Workload, spec: JobSpec, cache: Path) -> dict[str, PublicSite]:
-    """Lay the ten banks out in a scratch folder and load them as the sites would, with their declared sizes."""
-    declared = declarations_of_study(ROOT, spec.study).sites
-    with tempfile.TemporaryDirectory() as folder:
-        paths = prepare_sites(public_dataset(spec.dataset), cache, Path(folder))
-        return {
-            site: PublicSite(declared[site].datasets[spec.dataset], task.load(path)) for site, path in paths.items()
-        }
-
-
-def plan_of(spec: JobSpec) -> TrainingPlan:
-    """Return the job's public numbers."""
-    return TrainingPlan(
-        rounds=spec.rounds,
-        local_steps=spec.training.local_steps,
-        learning_rate=spec.training.learning_rate,
-        max_grad_norm=spec.privacy.max_grad_norm,
-        sampling_prob=spec.privacy.sampling_prob,
-    )
 
 
 def _figures(task: Workload, weights: Weights, test: UnitRecords) -> tuple[float, float]:
@@ -90,7 +60,7 @@ def _own(task: Workload, models: Mapping[str, Weights], sites: Sites) -> dict[st
 
 def _arms(task: Workload, sites: Sites, spec: JobSpec) -> dict[str, Arm]:
     """Return what is measured: seed to figures."""
-    plan, privacy = plan_of(spec), spec.privacy
+    plan, privacy = TrainingPlan.of(spec), spec.privacy
     sigma = calibrate_noise(privacy.target_epsilon, privacy.target_delta, privacy.sampling_prob, spec.num_steps)
     longer = replace(plan, rounds=3 * plan.rounds)
     pooled = {"pooled": pool(sites)}
@@ -124,7 +94,7 @@ def run(cache: Path = DEFAULT_CACHE) -> dict[str, object]:
     started = time.perf_counter()
     spec = load_document(ROOT / "jobs" / "bank_credit_plain.yaml", JobSpec)
     task = workload_named(spec.workload)
-    sites = load_banks(task, spec, cache)
+    sites = load_public_sites(spec, declarations_of_study(ROOT, spec.study), cache)
     results: dict[str, object] = {"target_epsilon": spec.privacy.target_epsilon, "seeds": SEEDS}
     for name, arm in _arms(task, sites, spec).items():
         scores = [arm(seed) for seed in range(SEEDS)]

@@ -26,15 +26,15 @@ import torch
 from tests.benchmarks.flare_stock import StockFederation
 from tests.benchmarks.flare_times import PHASES, JobTimes, Places, federation_cpu, read_times
 
+from almoner.admission.grid import job_grid
 from almoner.data.prepare import prepare_sites
 from almoner.data.registry import HEART_DISEASE
-from almoner.flare.exporting import export_job, job_sites
-from almoner.flare.federation import Federation, free_port
-from almoner.flare.provisioning import ProvisionedConsortium, provision
-from almoner.flare.render import new_envelope
-from almoner.flare.session import UserSession, open_session
-from almoner.flare.training_context import job_grid
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation, free_port
+from almoner.flare.commands.session import UserSession, open_session
+from almoner.flare.kits.provisioning import ProvisionedConsortium, provision
 from almoner.privacy.plan import job_events
+from almoner.schema.declarations import job_sites
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
 from almoner.training.dp_sgd import DpSgdTrainer
@@ -131,7 +131,7 @@ def _training_seconds(spec: JobSpec, consortium: ProvisionedConsortium) -> float
         local_steps=spec.training.local_steps,
         learning_rate=spec.training.learning_rate,
         nominal_records=sizes[site],
-        grid=job_grid(new_envelope(spec, tuple(sizes)), plan, max(sizes.values()), task.dimension),
+        grid=job_grid(spec, plan.noise_multiplier, sizes.values(), task.dimension),
         rng=SecureRandom(),
     )
     weights, seconds = flatten(model), []

@@ -24,8 +24,8 @@ from nvflare.lighter.provision import prepare_project
 from nvflare.lighter.provisioner import Provisioner
 from tests.benchmarks.flare_times import Places
 
-from almoner.flare.federation import free_port
-from almoner.flare.session import open_session
+from almoner.flare.commands.federation import free_port
+from almoner.flare.commands.session import open_session
 
 SERVER, ORG, LEAD = "localhost", "nvidia", "lead@nvidia.com"
 SCRIPT = Path(__file__).with_name("stock_client.py")

@@ -11,9 +11,9 @@ from pathlib import Path
 from tests.benchmarks.flare_overhead import ROOT, heart_spec, run_job, running_consortium, scratch
 from tests.benchmarks.flare_times import Places
 
-from almoner.flare.deploy_processor import DECISION_SECONDS
-from almoner.flare.exporting import export_job
-from almoner.flare.session import open_session
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.session import open_session
+from almoner.flare.gates.deploy_processor import DECISION_SECONDS
 
 JOBS = 3
 LEAD = "lead@cleveland.example"

@@ -21,20 +21,12 @@ import torch
 
 from almoner.data.prepare import prepare_sites
 from almoner.data.registry import public_dataset
+from almoner.experiments.baselines import train_pooled, unsafe_train_alone, unsafe_train_pooled
+from almoner.experiments.public import PublicSite, pool
+from almoner.experiments.simulate import TrainingPlan, Weights, simulate_federation, unsafe_train_without_noise
 from almoner.schema.site import DatasetConfig
 from almoner.training.noise import UnsafeSeededRandom
 from almoner.workloads.base import Workload
-from almoner.workloads.baselines import (
-    PublicSite,
-    TrainingPlan,
-    Weights,
-    pool,
-    simulate_federation,
-    train_pooled,
-    unsafe_train_alone,
-    unsafe_train_pooled,
-    unsafe_train_without_noise,
-)
 from almoner.workloads.metrics import accuracy, auc, outputs_at
 from almoner.workloads.registry import workload as workload_named
 

@@ -18,12 +18,13 @@ from tests.benchmarks.flare_times import Places
 
 from almoner.data.prepare import prepare_sites
 from almoner.data.registry import HEART_DISEASE
-from almoner.flare.exporting import export_job
-from almoner.flare.federation import Federation, free_port
-from almoner.flare.provisioning import ProvisionedConsortium, provision
-from almoner.flare.session import open_session
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation, free_port
+from almoner.flare.commands.session import open_session
+from almoner.flare.kits.provisioning import ProvisionedConsortium, provision
+from almoner.schema.aggregation import HeAggregation, PlainAggregation, SecaggAggregation
 from almoner.schema.documents import load_document
-from almoner.schema.job import HeAggregation, JobSpec, PlainAggregation, SecaggAggregation
+from almoner.schema.job import JobSpec
 
 HOOKS = {
     "PYTHONPATH": str(ROOT / "tests" / "integration" / "hooks"),

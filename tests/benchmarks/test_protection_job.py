@@ -5,6 +5,8 @@ import pytest
 from tests.benchmarks.protected_models import make_update
 from tests.benchmarks.protection_job import STEP, ProtectedJob, Scheme, to_grid, to_grid_at_random
 
+from almoner.errors import ProtocolError
+
 CALLS = {"he": set(), "secagg": {"reveal"}}
 
 
@@ -27,7 +29,7 @@ def test_a_wrong_sum_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     updates = {name: make_update(10, seed) for seed, name in enumerate(job.names)}
     site = job.sites[job.names[2]]
     monkeypatch.setattr(site, "open", lambda number, contributors, total: np.zeros(10, dtype=np.int64))
-    with pytest.raises(RuntimeError, match="site-03 opened another sum"):
+    with pytest.raises(ProtocolError, match="site-03 opened another sum"):
         job.round(updates)
 
 

@@ -23,7 +23,8 @@ ENTRY = st.integers(-VALUE_BOUND, VALUE_BOUND)
 ROWS = st.lists(st.lists(ENTRY, min_size=DIMENSION, max_size=DIMENSION), min_size=len(SITES), max_size=len(SITES))
 
 # One property runs for every subclass, which hypothesis would otherwise take for a mistake.
-shared = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+allowed = [HealthCheck.differing_executors, HealthCheck.too_slow]
+shared = settings(max_examples=15, deadline=None, suppress_health_check=allowed)
 
 
 def vector(*entries: int, size: int = DIMENSION) -> IntVector:

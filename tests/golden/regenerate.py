@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from almoner.flare.render import render_job
+from almoner.flare.door.render import render_job
 from almoner.provision import kit_files
 from almoner.provision.project import render_project
 from almoner.schema.consortium import Consortium
@@ -44,8 +44,10 @@ ENVELOPE: dict[str, Any] = {
     },
     "sites": ["cleveland", "hungary", "va-long-beach"],
     "nonce": "00112233445566778899aabbccddeeff",
+    "issued_unix_seconds": 1899900000,
     "expires_unix_seconds": 1900000000,
     "almoner_version": "golden",
+    "workload_package": "",
 }
 CONSORTIUM: dict[str, Any] = {
     "schema_version": 1,

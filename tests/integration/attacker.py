@@ -22,12 +22,12 @@ from nvflare.private.defs import RequestHeader, new_cell_message
 from nvflare.private.scheduler_constants import ShareableHeader
 from tests.integration.test_deployer_refusals import zip_folder
 
-from almoner.flare import internal_socket
-from almoner.flare.environment import HOME_VARIABLE
-from almoner.flare.federation import Federation
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.render import render_app, render_meta
-from almoner.flare.session import UserSession, open_session
+from almoner.flare.commands.federation import Federation
+from almoner.flare.commands.session import UserSession, open_session
+from almoner.flare.door.render import render_app, render_meta
+from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.processes import internal_socket
+from almoner.flare.processes.environment import HOME_VARIABLE
 from almoner.schema.envelope import JobEnvelope
 
 LEAD = "lead@cleveland.example"
@@ -41,6 +41,9 @@ def ungated(what: str) -> dict[str, str]:
 
 SITES_GATED, UNGATED = ungated("server"), ungated("all")
 """To try the gate of the sites alone: the server's would stop the same messages before."""
+
+NO_JOBS = {"ALMONER_TEST_NO_JOBS": "1"}
+"""For tests that run no job: starting a federation takes half the time without the helpers for job processes."""
 
 TRIES = 3
 """How often an attack is carried out at most."""

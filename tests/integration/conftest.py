@@ -7,10 +7,10 @@ import pytest
 
 from almoner.data.prepare import prepare_sites
 from almoner.data.registry import HEART_DISEASE
-from almoner.flare.exporting import export_job
-from almoner.flare.federation import Federation, free_port
-from almoner.flare.provisioning import ProvisionedConsortium, provision
-from almoner.flare.session import JobReport, open_session
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation, free_port
+from almoner.flare.commands.session import JobReport, open_session
+from almoner.flare.kits.provisioning import ProvisionedConsortium, provision
 from almoner.schema.job import JobSpec
 
 LEAD = "lead@cleveland.example"
@@ -22,6 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "integration" in Path(item.fspath).parts:
             item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> Iterator[None]:
+    """Processes start more slowly where other tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("almoner.flare.commands.federation.START_SECONDS", 180.0)
+        yield
 
 
 def make_consortium(root: Path, out: Path) -> ProvisionedConsortium:
@@ -41,6 +49,21 @@ def federation(consortium: ProvisionedConsortium) -> Iterator[Federation]:
     with Federation(consortium) as running:
         running.start(lambda text: None)
         yield running
+
+
+@pytest.fixture(scope="session")
+def hospitals(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """A federation that several modules share, as it is after the tests before; it is stopped between them."""
+    with Federation(make_consortium(root, tmp_path_factory.mktemp("hospitals") / "heart")) as shared:
+        yield shared
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the shared federation where the next test does not use it: an idle one takes 3 GB."""
+    shared = getattr(item, "funcargs", {}).get("hospitals")
+    if shared is not None and "hospitals" not in getattr(nextitem, "fixturenames", ()):
+        shared.stop()
 
 
 @pytest.fixture

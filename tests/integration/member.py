@@ -8,6 +8,7 @@ from typing import Any
 
 from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
+from nvflare.apis.fl_exception import FLCommunicationError
 from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.apis.utils.decomposers import flare_decomposers
@@ -22,12 +23,16 @@ from nvflare.private.defs import ClientType, new_cell_message
 from nvflare.private.fed.authenticator import Authenticator
 from tests.integration.attacker import came_true
 
-from almoner.flare.provisioning import ProvisionedConsortium
+from almoner.flare.kits.provisioning import ProvisionedConsortium
 
 
 def _forget_the_way(message: Message) -> None:
     """Take away the sender's own mark at which the server would strip headers and sites check the way."""
     message.remove_header(MessageHeaderKey.SERVER_TRANSIT_REQUIRED)
+
+
+LOG_IN_SECONDS, LOG_INS = 10.0, 4
+"""How long the server is given for an answer of a log-in, and how many connections are tried, each a new one."""
 
 
 class Member:
@@ -65,7 +70,7 @@ class Member:
             root_cert_file=self.files["rootCA.pem"],
             private_key_file=self.files["client.key"],
             cert_file=self.files["client.crt"],
-            msg_timeout=30.0,
+            msg_timeout=LOG_IN_SECONDS,
             retry_interval=0.2,
         )
         context = FLContext()
@@ -113,3 +118,18 @@ def member(consortium: ProvisionedConsortium, site: str, name: str | None = None
             core.stop()
         CoreCell.ALL_CELLS.pop(core.get_fqcn(), None)
         StatsPoolManager.pools = pools
+
+
+@contextmanager
+def logged_in(consortium: ProvisionedConsortium, site: str) -> Iterator[Member]:
+    """Connect as a member and log in, on a new connection if the server sends its answer to one that is gone."""
+    for left in reversed(range(LOG_INS)):
+        with member(consortium, site) as intruder:
+            try:
+                intruder.log_in()
+            except FLCommunicationError:
+                if not left:
+                    raise
+                continue
+            yield intruder
+            return

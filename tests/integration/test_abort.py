@@ -4,16 +4,17 @@ A script of the first review aborted a job 0.05 s after its admission, was told 
 ran, and saw all of its rounds run. The unit tests of the job manager show both with FLARE's own.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.integration.test_site_killed import wait_until
 
-from almoner.flare.exporting import export_job
-from almoner.flare.federation import Federation
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.session import open_session
-from almoner.flare.site_files import LEDGER
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation
+from almoner.flare.commands.session import open_session
+from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.site.site_files import LEDGER
 from almoner.privacy.ledger import Ledger
 from almoner.privacy.plan import job_events
 from almoner.schema.job import JobSpec
@@ -31,6 +32,15 @@ def many_rounds(spec: JobSpec) -> JobSpec:
 def status(ledger: Ledger, job_id: str) -> str:
     """Return a job's state, "" before it is admitted."""
     return next((job.status for job in ledger.open_jobs() if job.job_id == job_id), "")
+
+
+@pytest.fixture(scope="module")
+def federation(consortium: ProvisionedConsortium) -> Iterator[Federation]:
+    """Its sites' decisions leave so late that an abort is in time before the job starts, on a busy machine too."""
+    variables = {"PYTHONPATH": str(Path(__file__).parent / "hooks"), "ALMONER_TEST_DECISION_SECONDS": "12"}
+    with Federation(consortium, variables) as running:
+        running.start(lambda text: None)
+        yield running
 
 
 @pytest.mark.threat("T-33")

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from tests.integration.hospitals import consortium, federation
 
-from almoner.flare.exporting import export_job
-from almoner.flare.federation import Federation
-from almoner.flare.job_result import read_result
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.session import open_session
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation
+from almoner.flare.commands.session import open_session
+from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.results.job_result import read_result
 from almoner.schema.job import JobSpec
+
+__all__ = ["consortium", "federation"]
 
 LEAD = "lead@cleveland.example"
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -31,7 +34,7 @@ def console(federation: Federation, consortium: ProvisionedConsortium) -> Iterat
         env={**os.environ, "PATH": path, "TERM": "dumb"},
         cwd=str(kit),
         encoding="utf-8",
-        timeout=60,
+        timeout=180,
         dimensions=(50, 300),
     )
     child.expect("User Name: ")

@@ -5,23 +5,26 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.integration.conftest import make_consortium
-from tests.integration.test_deployer_refusals import LEAD, Door
+from tests.integration.test_deployer_refusals import LEAD, Door, documents, revoke  # noqa: F401 (a fixture)
 
 from almoner.cli.main import main
-from almoner.errors import PolicyViolation
-from almoner.flare.approval_files import AskedJob, Officer, approval_path, recorded_job, write_approval
-from almoner.flare.planning import explain_job, plan_job
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.render import new_envelope
-from almoner.flare.site_files import SiteFiles, load_kit
+from almoner.errors import CertificateRefused, PolicyViolation
+from almoner.flare.commands.planning import explain_job, plan_job
+from almoner.flare.door.render import new_envelope
+from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.site.approval_files import AskedJob, Officer, approval_path, recorded_job, write_approval
+from almoner.flare.site.site_files import SiteFiles, load_kit
+from almoner.provision.names import FLOOR_FILE
+from almoner.schema.aggregation import PlainAggregation
 from almoner.schema.approval import job_digest, spec_digest
 from almoner.schema.documents import parse_document
 from almoner.schema.envelope import JobEnvelope
-from almoner.schema.job import JobSpec, PlainAggregation
+from almoner.schema.job import JobSpec
 from almoner.workloads.registry import workload_digest
 
 SITE = "hungary"
@@ -195,6 +198,22 @@ def test_nobody_else_can_approve(
     assert "awaiting approval" in door.submit(export(door, spec))
 
 
+@pytest.mark.threat("T-157")
+@pytest.mark.usefixtures("documents")
+def test_what_a_revoked_officer_approved_or_approves(
+    door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles
+) -> None:
+    """Also what was signed before the day: a paper's own date is the word of whoever has the key."""
+    asked = asked_job(spec, consortium)
+    write_approval(site, asked, True, officer(consortium), 1)
+    revoke(door, OFFICER, FLOOR_FILE, datetime.now(UTC).date())
+    assert "is revoked since" in door.submit(export(door, spec))
+    with pytest.raises(CertificateRefused, match="is revoked since"):
+        write_approval(load_kit(site.kit), asked, True, officer(consortium), 1)
+    revoke(door, OFFICER, FLOOR_FILE, datetime.now(UTC).date() + timedelta(days=1))
+    assert door.submit(export(door, spec)) == ""
+
+
 @pytest.mark.threat("T-30")
 def test_an_older_approval_put_back_after_a_denial(
     door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles
@@ -228,7 +247,7 @@ def test_an_approval_moved_to_another_job(
 def test_a_job_that_was_never_started_gives_its_budget_and_its_approval_back(
     door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from almoner.flare import deployer
+    from almoner.flare.door import deployer
 
     write_approval(site, asked_job(spec, consortium), True, officer(consortium), 1)
     assert door.submit(export(door, spec)) == ""

@@ -17,13 +17,13 @@ import torch
 from almoner.cli.main import main
 from almoner.data.prepare import prepare_sites
 from almoner.data.registry import CREDIT
-from almoner.flare.exporting import export_job
-from almoner.flare.federation import Federation, free_port
-from almoner.flare.group_files import read_records
-from almoner.flare.job_result import JobResult, read_result
-from almoner.flare.provisioning import ProvisionedConsortium, provision
-from almoner.flare.session import UserSession, open_session
-from almoner.flare.site_files import LEDGER, load_kit
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation, free_port
+from almoner.flare.commands.session import UserSession, open_session
+from almoner.flare.kits.provisioning import ProvisionedConsortium, provision
+from almoner.flare.results.job_result import JobResult, read_result
+from almoner.flare.site.group_files import read_records
+from almoner.flare.site.site_files import LEDGER, load_kit
 from almoner.privacy.ledger import Ledger
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec

@@ -22,10 +22,11 @@ from tests.integration.test_flare_config_attacks import CODE, DRIVER
 
 from almoner.cli.jobs import export_command
 from almoner.errors import DocumentError
-from almoner.flare.app_validator import SERVER_CONFIG
-from almoner.flare.exporting import export_job
-from almoner.flare.federation import Federation
-from almoner.flare.session import JobReport, open_session
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation
+from almoner.flare.commands.session import JobReport, open_session
+from almoner.flare.door.app_validator import SERVER_CONFIG
+from almoner.flare.site.private_folder import private_folder
 from almoner.schema.job import JobSpec
 
 HOOKS = Path(__file__).parent / "hooks"
@@ -47,7 +48,7 @@ home = Path(os.environ.get("ALMONER_HOME", "/elsewhere")).name
 STOCK_SESSION = """
 import sys
 from nvflare.fuel.flare_api.flare_api import new_secure_session
-new_secure_session(sys.argv[1], sys.argv[2], timeout=20.0, study=sys.argv[3]).close()
+new_secure_session(sys.argv[1], sys.argv[2], timeout=60.0, study=sys.argv[3]).close()
 """
 
 pytestmark = pytest.mark.threat("T-01")
@@ -77,7 +78,7 @@ class Running:
         def marks() -> set[str]:
             return {path.name for path in self.marks.iterdir()}
 
-        came_true(lambda: expected <= marks(), 60.0)
+        came_true(lambda: expected <= marks(), 120.0)
         found = marks()
         for name in found:
             (self.marks / name).unlink()
@@ -189,10 +190,12 @@ def test_folder_of_a_killed_site(running: Running) -> None:
 
     before = registrations()
     running.federation.start_one(SITE)
-    assert came_true(lambda: registrations() > before, 120.0)
+    assert came_true(lambda: registrations() > before, 180.0)
     expected = frozenset({f"almoner-client@{SITE}"}) if running.unchecked else NOWHERE
     assert running.seen(expected) == expected
     assert folder.exists() is running.unchecked
+    assert len(list(private_folder(home).glob("pymp-*"))) == 1, "the killed helper's socket is gone"
+    assert list(running.temporary.glob("pymp-*")) == []
 
 
 def test_code_in_the_submitters_working_directory(running: Running, tmp_path: Path) -> None:
@@ -201,7 +204,7 @@ def test_code_in_the_submitters_working_directory(running: Running, tmp_path: Pa
     almoner = ["-m", "almoner.cli.main", "job", "list", "--kit", str(running.user_kit), "--study", STUDY]
     stock = ["-c", STOCK_SESSION, LEAD, str(running.user_kit), STUDY]
     line = [sys.executable, "-P", *(stock if running.unchecked else almoner)]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     expected = frozenset({"-c@elsewhere"}) if running.unchecked else NOWHERE
     assert running.seen(expected) == expected

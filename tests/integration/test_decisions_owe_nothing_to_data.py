@@ -13,11 +13,11 @@ from nvflare.apis.workspace import Workspace
 from tests.integration.test_deployer_refusals import LEAD, SITE, Door
 
 from almoner import __version__
-from almoner.flare.dataset_commitments import commit_site_data
-from almoner.flare.deployer import PolicyAppDeployer
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.render import new_envelope, render_app, render_meta
-from almoner.flare.site_files import LEDGER, load_kit
+from almoner.flare.door.deployer import PolicyAppDeployer
+from almoner.flare.door.render import new_envelope, render_app, render_meta
+from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.site.dataset_commitments import commit_site_data
+from almoner.flare.site.site_files import LEDGER, load_kit
 from almoner.privacy.ledger import Entry, Ledger
 from almoner.schema.base import digest
 from almoner.schema.job import JobSpec

@@ -9,23 +9,28 @@ import json
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from cryptography import x509
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 from nvflare.lighter.utils import load_private_key_file, sign_folders
 
 from almoner.admission.history import History
 from almoner.errors import LedgerError, ProvisioningError
-from almoner.flare.deployer import CANNOT_DECIDE, PolicyAppDeployer
-from almoner.flare.ledger_history import HistoryReader
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.render import new_envelope, render_app, render_meta
-from almoner.flare.signed_decisions import verify_decisions
-from almoner.flare.site_files import LEDGER, load_kit
+from almoner.flare.door.deployer import CANNOT_DECIDE, PolicyAppDeployer
+from almoner.flare.door.render import new_envelope, render_app, render_meta
+from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.site.ledger_history import HistoryReader
+from almoner.flare.site.signed_decisions import verify_decisions
+from almoner.flare.site.site_files import LEDGER, load_kit
 from almoner.privacy.ledger import Ledger
+from almoner.provision.names import FLOOR_FILE, POLICY_FILE
+from almoner.provision.roster import fingerprint
 from almoner.schema.envelope import JobEnvelope
 from almoner.schema.job import JobSpec
 
@@ -176,6 +181,24 @@ def test_other_scope(door: Door, envelope: JobEnvelope) -> None:
     assert "privacy scope public is not almoner" in door.submit(envelope, scope="public")
 
 
+@pytest.mark.threat("T-10")
+@pytest.mark.parametrize(
+    ("meta", "rule"),
+    [
+        ({"resource_spec": {SITE: {"num_of_gpus": 1}}}, "meta.launch"),
+        ({"launcher_spec": {SITE: {"mode": "docker"}}}, "meta.launch"),
+        ({"byoc": True}, "meta.launch"),
+        ({"custom_props": {"any": "thing"}}, "meta.launch"),
+        ({"min_clients": 1}, "meta.min_clients"),
+        ({"name": "another"}, "meta.name"),
+    ],
+)
+def test_meta_data_that_the_spec_does_not_render(
+    door: Door, envelope: JobEnvelope, meta: dict[str, Any], rule: str
+) -> None:
+    assert rule in door.submit(envelope, **meta)
+
+
 @pytest.mark.threat("T-02")
 def test_foreign_role(door: Door, envelope: JobEnvelope) -> None:
     answer = door.submit(envelope, user="trainee@hungary.example")
@@ -211,6 +234,51 @@ def test_other_app_for_some(door: Door, envelope: JobEnvelope, more: dict[str, l
     assert "not every participant is to run the one app of the job" in answer
 
 
+def revoke(door: Door, user: str, file: str, since: date) -> None:
+    """Have a user's certificate revoked by a document of the site's kit, as a newly signed kit would bring it."""
+    crt = (door.consortium.user_kit(user) / "startup" / "client.crt").read_bytes()
+    entry = {"certificate_sha256": fingerprint(x509.load_pem_x509_certificate(crt)), "since": since, "reason": "stolen"}
+    path = door.consortium.site_folder(SITE) / "kit" / "local" / file
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "revoked": [entry]}))
+
+
+@pytest.fixture
+def documents(door: Door) -> Iterator[None]:
+    """Put back what the test changes in the kit's policy and floor."""
+    paths = [door.consortium.site_folder(SITE) / "kit" / "local" / name for name in (POLICY_FILE, FLOOR_FILE)]
+    texts = [path.read_text() for path in paths]
+    yield
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+
+
+@pytest.mark.threat("T-157")
+@pytest.mark.usefixtures("documents")
+@pytest.mark.parametrize("file", [POLICY_FILE, FLOOR_FILE])
+def test_a_stolen_certificate_that_the_site_or_the_consortium_revoked(
+    door: Door, envelope: JobEnvelope, file: str
+) -> None:
+    """Until its day it is admitted, and what was admitted stays in the ledger as it was."""
+    today = datetime.now(UTC).date()
+    revoke(door, LEAD, file, today + timedelta(days=1))
+    assert door.submit(envelope) == ""
+    with door.ledger() as ledger:
+        before = ledger.entries()
+    revoke(door, LEAD, file, today)
+    again = envelope.model_copy(update={"nonce": uuid.uuid4().hex})
+    answer = " ".join(door.submit(again).split())
+    assert "submitter.certificate the submitter's certificate (" in answer
+    assert f"is revoked since {today}: stolen → submit with a kit that counts" in answer
+    with door.ledger() as ledger:
+        assert not ledger.seen_nonce(again.nonce)
+        ledger.verify()
+        kinds = [entry.kind for entry in ledger.entries()[len(before) :]]
+        assert ledger.entries()[: len(before)] == before
+    assert kinds == ["policy", "decision"]  # the ledger tells since when the site goes by the list
+    revoke(door, "trainee@hungary.example", file, today)
+    assert door.submit(again) == ""
+
+
 @pytest.mark.threat("T-03")
 def test_replayed_nonce(door: Door, envelope: JobEnvelope) -> None:
     assert door.submit(envelope) == ""
@@ -224,9 +292,18 @@ def test_expired_envelope(door: Door, envelope: JobEnvelope) -> None:
     assert "envelope.expired" in door.submit(envelope.model_copy(update={"expires_unix_seconds": 1}))
 
 
+@pytest.mark.threat("T-03")
+def test_an_envelope_that_is_good_for_longer_than_the_policy_says(door: Door, envelope: JobEnvelope) -> None:
+    year = envelope.model_copy(update={"expires_unix_seconds": envelope.issued_unix_seconds + 365 * 86_400})
+    assert "envelope.validity good for 365.00 days from its export, at most 7" in " ".join(door.submit(year).split())
+    later = envelope.issued_unix_seconds + 358 * 86_400
+    ahead = year.model_copy(update={"issued_unix_seconds": later})
+    assert "the job was exported in the future" in door.submit(ahead)
+
+
 def test_unknown_workload(door: Door, envelope: JobEnvelope) -> None:
     answer = door.submit(spec_edit(envelope, workload="face_recognition"))
-    assert "face_recognition is not installed; there are [bank_credit, heart_disease]" in answer
+    assert "face_recognition is not installed; there are [bank_credit, brain_mri, " in answer
 
 
 def test_job_under_another_study(door: Door, envelope: JobEnvelope) -> None:
@@ -256,7 +333,7 @@ def test_impossible_privacy_parameters(door: Door, envelope: JobEnvelope, field:
 
 
 def test_all_broken_rules_are_listed(door: Door, envelope: JobEnvelope) -> None:
-    from almoner.schema.job import PlainAggregation
+    from almoner.schema.aggregation import PlainAggregation
 
     answer = door.submit(
         spec_edit(envelope, rounds=60, min_sites=1, aggregation=PlainAggregation(kind="plain")),
@@ -302,7 +379,7 @@ def test_a_folder_that_is_there_already_is_left_alone(door: Door, envelope: JobE
 def test_a_job_whose_folder_cannot_be_written_costs_nothing(
     door: Door, envelope: JobEnvelope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from almoner.flare import deployer
+    from almoner.flare.door import deployer
 
     def full(*arguments: object) -> None:
         raise ProvisioningError("no space left")
@@ -345,7 +422,7 @@ def nothing_left(door: Door, submit: Callable[[], str]) -> None:
 def test_a_door_that_fails_stays_shut_and_does_not_say_on_what(
     door: Door, envelope: JobEnvelope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from almoner.flare import deployer
+    from almoner.flare.door import deployer
 
     def broken(*arguments: object) -> None:
         raise RuntimeError("a detail that must not leave")
@@ -378,7 +455,7 @@ def test_a_job_that_was_never_started_is_withdrawn_with_its_folder(
     own_door: Door, cheap: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a job was aborted after its admission: no site is told to start it."""
-    from almoner.flare import deployer
+    from almoner.flare.door import deployer
 
     waiting, charged = submit_anew(own_door, cheap)
     folder = Path(own_door.workspace.get_root_dir()) / waiting
@@ -396,7 +473,7 @@ def test_a_job_that_starts_while_the_door_looks_back_goes_on(
     own_door: Door, cheap: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The launcher starts the job after the door has read that it was never started, and before it acts on it."""
-    from almoner.flare import deployer
+    from almoner.flare.door import deployer
 
     waiting, _ = submit_anew(own_door, cheap)
     folder, read = Path(own_door.workspace.get_root_dir()) / waiting, HistoryReader.read

@@ -14,16 +14,18 @@ import pytest
 
 from almoner.encryption.bfv_key import KEY_BYTES
 from almoner.encryption.bfv_messages import MessageForm
-from almoner.flare.egress import CHANNELS, CONTEXT_FIELDS, REPLY_HEADERS, REPLY_KEYS
-from almoner.flare.federation import Federation
-from almoner.flare.head_statements import introduction_bytes
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.session import JobReport
+from almoner.flare.commands.federation import Federation
+from almoner.flare.commands.session import JobReport
+from almoner.flare.evidence.head_statements import introduction_bytes
+from almoner.flare.evidence.log_messages import LOG_ANSWER_BYTES
+from almoner.flare.job.egress import CHANNELS, CONTEXT_FIELDS, REPLY_HEADERS, REPLY_KEYS
+from almoner.flare.kits.provisioning import ProvisionedConsortium
 from almoner.privacy.heads import HEAD_BYTES
 from almoner.protection.boxes import BOX_OVERHEAD
 from almoner.protection.meeting import AGREEMENT_BYTES, SLOT_BYTES
 from almoner.protection.set_up import ED25519_BYTES, SET_UP_BYTES
 from almoner.protection.signing import SIGNATURE_BYTES
+from almoner.protection.vouchers import VOUCHER_BYTES
 from almoner.release.accuracy import RELEASE_BYTES
 from almoner.schema.job import JobSpec
 from almoner.workloads.registry import workload
@@ -57,8 +59,8 @@ def records(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[dict[str, Any]]:
     """All messages of the sites' processes, from start to shutdown."""
-    from almoner.flare.exporting import export_job
-    from almoner.flare.session import open_session
+    from almoner.flare.commands.exporting import export_job
+    from almoner.flare.commands.session import open_session
 
     spec = heart_spec.model_copy(update={"rounds": 3, "min_sites": 4})
     folder = export_job(spec, consortium.declarations, tmp_path_factory.mktemp("jobs"))
@@ -76,8 +78,8 @@ def records(
     return found
 
 
-NUM_ANSWERS = 4 * (3 + 4 + 3 * 2 + 2)
-"""Four sites: set-up, two on ledger heads; four on keys; three rounds of two answers each; release and model."""
+NUM_ANSWERS = 4 * (3 + 4 + 3 * 2 + 2 + 1)
+"""Four sites: set-up, two on ledger heads; four on keys; three rounds of two answers; release, model and log."""
 
 
 def channel_of(record: dict[str, Any]) -> tuple[str, str, str]:
@@ -131,8 +133,9 @@ def test_answers_hold_one_body_of_a_known_length(records: list[dict[str, Any]], 
         (AGREEMENT_BYTES, 4),
         (ED25519_BYTES, 4 * (1 + 3)),  # conclusions and acknowledgements
         (update + HEAD_BYTES, 4 * 3),
-        (RELEASE_BYTES + HEAD_BYTES, 4),
-        (8 * dimension, 4),
+        (RELEASE_BYTES + HEAD_BYTES + VOUCHER_BYTES, 4),
+        (8 * dimension + VOUCHER_BYTES, 4),
+        (LOG_ANSWER_BYTES, 4),
     ):
         expected[length] += number
     assert lengths == expected

@@ -21,9 +21,9 @@ from tests.integration.attacker import SITE
 from tests.integration.test_deployer_refusals import LEAD, Door
 
 from almoner.errors import DocumentError
-from almoner.flare.app_validator import FileListValidator
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.render import new_envelope, render_app, render_meta
+from almoner.flare.door.app_validator import FileListValidator
+from almoner.flare.door.render import new_envelope, render_app, render_meta
+from almoner.flare.kits.provisioning import ProvisionedConsortium
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
 
@@ -50,7 +50,7 @@ load_comm_drivers()  # as a cell does when it makes its first connection
 def start_stock_site(kit: Path, job_id: str, archive: str = "") -> None:
     """Deploy an app as FLARE does, and search configuration and drivers as a starting process does."""
     line = [sys.executable, "-P", "-c", STOCK_SITE, str(kit), SITE, job_id, archive]
-    done = subprocess.run(line, cwd=kit, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(line, cwd=kit, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -17,6 +17,7 @@ import pytest
 from nvflare.fuel.f3.cellnet.defs import MessageHeaderKey
 from nvflare.private.defs import new_cell_message
 from tests.integration.attacker import (
+    NO_JOBS,
     SITE,
     SITES_GATED,
     TRIES,
@@ -32,10 +33,10 @@ from tests.integration.attacker import (
 )
 from tests.integration.conftest import make_consortium
 
-from almoner.flare.federation import Federation
-from almoner.flare.render import new_envelope
-from almoner.flare.site_files import LEDGER
-from almoner.flare.upload import MAX_UNPACKED_BYTES
+from almoner.flare.commands.federation import Federation
+from almoner.flare.door.render import new_envelope
+from almoner.flare.door.upload import MAX_UNPACKED_BYTES
+from almoner.flare.site.site_files import LEDGER
 from almoner.privacy.ledger import Ledger
 from almoner.schema.job import JobSpec
 
@@ -54,7 +55,8 @@ def attacker(
 ) -> Iterator[Attacker]:
     gated = request.param == "gated"
     consortium = make_consortium(root, tmp_path_factory.mktemp(request.param) / "heart")
-    with Federation(consortium, {"TMPDIR": str(temporary)} | (SITES_GATED if gated else UNGATED)) as federation:
+    variables = {"TMPDIR": str(temporary)} | NO_JOBS | (SITES_GATED if gated else UNGATED)
+    with Federation(consortium, variables) as federation:
         federation.start_one("server")
         federation.start_one(SITE)
         federation.wait_for_sites((SITE,))

@@ -36,13 +36,13 @@ from tests.integration.conftest import make_consortium
 from tests.integration.test_site_killed import wait_until
 
 from almoner.encryption.bfv_messages import MessageForm
-from almoner.flare.exporting import export_job
-from almoner.flare.federation import Federation
-from almoner.flare.job_folder import JOB_LOGS, write_job
-from almoner.flare.render import new_envelope
-from almoner.flare.site_files import LEDGER
-from almoner.flare.tree import read_tree
-from almoner.flare.wire import PAYLOAD_KEY, ReplyKind, TaskHeader, decode_reply, encode_task
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation
+from almoner.flare.door.render import new_envelope
+from almoner.flare.job.wire import PAYLOAD_KEY, ReplyKind, TaskHeader, decode_reply, encode_task
+from almoner.flare.site.job_folder import JOB_LOGS, write_job
+from almoner.flare.site.site_files import LEDGER
+from almoner.flare.site.tree import read_tree
 from almoner.privacy.heads import HEAD_BYTES
 from almoner.privacy.ledger import Ledger
 from almoner.schema.documents import load_document
@@ -230,7 +230,7 @@ def test_command_to_start_a_job_is_taken_once(job: RunningJob, tmp_path: Path) -
     files, meta = honest_app(envelope, job_id)
     assert job.lead.deploy(job_id, job.lead.sign(files, tmp_path), meta) == f"deployed app to {SITE}"
     assert job.lead.start_job(job_id, meta) == "Start the client app..."
-    wait_until(lambda: job.processes() == 1, 30.0)
+    wait_until(lambda: job.processes() == 1, 120.0)
     job.lead.ask("train.abort", job_id=job_id)
     refuse_second_start(job, job_id, envelope)
 
@@ -238,7 +238,7 @@ def test_command_to_start_a_job_is_taken_once(job: RunningJob, tmp_path: Path) -
 def refuse_second_start(job: RunningJob, job_id: str, envelope: JobEnvelope) -> None:
     """Command a start of a job that has ended: its folder is gone; with the folder put back, the ledger refuses."""
     folder = job.lead.kit / job_id
-    wait_until(lambda: job.processes() == 0 and not folder.exists(), 60.0)
+    wait_until(lambda: job.processes() == 0 and not folder.exists(), 120.0)
     files, meta = honest_app(envelope, job_id)
     assert "Client app does not exist" in job.lead.start_job(job_id, dict(meta))
     write_job(Workspace(str(job.lead.kit), SITE), job_id, meta, "app", files)
@@ -248,7 +248,7 @@ def refuse_second_start(job: RunningJob, job_id: str, envelope: JobEnvelope) -> 
         answers.append(job.lead.start_job(job_id, dict(meta)))
         return "already started" not in answers[-1] and "RuntimeError" not in answers[-1]
 
-    wait_until(passed_on, 60.0)
+    wait_until(passed_on, 120.0)
     assert "almoner.errors.LedgerError" in answers[-1]
     assert job.processes() == 0
     job.ledger.verify()

@@ -30,14 +30,14 @@ from tests.integration.conftest import make_consortium
 from tests.integration.test_gate_attacks_job import with_size
 from tests.integration.test_site_killed import wait_until
 
-from almoner.flare.exporting import export_job
-from almoner.flare.federation import Federation
-from almoner.flare.gate import ADMIN_TOPICS, JOB_COMMANDS, REQUESTS
-from almoner.flare.gate_census import CENSUS
-from almoner.flare.gate_parts import STREAM_SIGNALS
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.session import open_session
-from almoner.flare.site_files import LEDGER
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation
+from almoner.flare.commands.session import open_session
+from almoner.flare.gates.gate import ADMIN_TOPICS, JOB_COMMANDS, REQUESTS
+from almoner.flare.gates.gate_census import CENSUS
+from almoner.flare.gates.gate_parts import STREAM_SIGNALS
+from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.site.site_files import LEDGER
 from almoner.privacy.ledger import Ledger
 from almoner.schema.job import JobSpec
 

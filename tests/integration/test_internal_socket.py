@@ -13,19 +13,19 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.integration.attacker import SITE
+from tests.integration.attacker import NO_JOBS, SITE
 from tests.integration.conftest import make_consortium
 
-from almoner.flare.federation import Federation
-from almoner.flare.internal_socket import socket_path
+from almoner.flare.commands.federation import Federation
+from almoner.flare.processes.internal_socket import socket_path
 
-TCP = {"PYTHONPATH": str(Path(__file__).parent / "hooks"), "ALMONER_TEST_TCP": "1"}
+HOOKS = {"PYTHONPATH": str(Path(__file__).parent / "hooks")} | NO_JOBS
 PYTHON = shutil.which("python3", path="/usr/bin:/bin")
 CONNECT = """
 import socket, sys
 family, address = sys.argv[1:]
 end = socket.socket(socket.AF_UNIX if family == "unix" else socket.AF_INET)
-end.settimeout(10)
+end.settimeout(60)
 try:
     end.connect(address if family == "unix" else ("127.0.0.1", int(address)))
     end.sendall(bytes(16))
@@ -54,7 +54,7 @@ def federation(transport: str, root: Path) -> Iterator[Federation]:
         for path in (consortium.root / "server", home, *home.parents):
             if path.is_relative_to(folder):
                 path.chmod(0o755)
-        with Federation(consortium, TCP if transport == "tcp" else {}) as running:
+        with Federation(consortium, HOOKS | ({"ALMONER_TEST_TCP": "1"} if transport == "tcp" else {})) as running:
             running.start_one("server")
             running.start_one(SITE)
             running.wait_for_sites((SITE,))
@@ -74,7 +74,7 @@ def nobody_connects(family: str, address: str) -> str:
         capture_output=True,
         text=True,
         cwd="/",
-        timeout=30,
+        timeout=120,
         check=False,
     ).stderr.strip()
 

@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from tests.integration.attacker import NO_JOBS
 
-from almoner.flare.federation import Federation, free_port
-from almoner.flare.issuing import issue
-from almoner.flare.joining import join, load_joined, request_certificate
-from almoner.flare.keys_at_site import begin, open_folder, read_requests
-from almoner.flare.provisioning import load_consortium, read_port
-from almoner.flare.session import open_session
+from almoner.flare.commands.federation import Federation, free_port
+from almoner.flare.commands.session import open_session
+from almoner.flare.kits.issuing import issue
+from almoner.flare.kits.joining import join, load_joined, request_certificate
+from almoner.flare.kits.keys_at_site import begin, open_folder, read_requests
+from almoner.flare.kits.provisioning import load_consortium, read_port
 from almoner.provision.roster_approval import APPROVAL_PATH, KEY_PATH, approve
 from almoner.schema.declarations import Declarations
 
@@ -76,7 +77,7 @@ def federation(approved: World, declarations: Declarations) -> Iterator[Federati
     shutil.copytree(approved.operator / "server", approved.others / "server")
     shutil.copytree(approved.own(LEAD) / "kit", approved.others / "users" / LEAD)
     consortium = load_consortium(approved.others, declarations, read_port(approved.others))
-    with Federation(consortium) as running:
+    with Federation(consortium, {"PYTHONPATH": str(Path(__file__).parent / "hooks")} | NO_JOBS) as running:
         running.start(lambda text: None)
         yield running
 
@@ -132,7 +133,7 @@ def start_sh(kit: Path) -> subprocess.CompletedProcess[str]:
     """Run a kit's own starter, with this environment's python first in PATH."""
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     command = [str(kit / "startup" / "start.sh")]
-    return subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False, timeout=180)
 
 
 def test_a_site_that_has_not_approved_does_not_start(joined: World, tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ from almoner.admission import decide
 from almoner.admission.rules import RULES
 from almoner.cli.main import main
 from almoner.data.commitment import COMMITMENTS_FILE, SALT_FILE
-from almoner.flare import unit_joins
-from almoner.flare.dataset_commitments import commit_site_data
-from almoner.flare.planning import explain_job, plan_job
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.render import new_envelope
-from almoner.flare.site_files import LEDGER, load_kit
+from almoner.flare.commands.planning import explain_job, plan_job
+from almoner.flare.door.render import new_envelope
+from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.site import unit_joins
+from almoner.flare.site.dataset_commitments import commit_site_data
+from almoner.flare.site.site_files import LEDGER, load_kit
 from almoner.privacy.ledger import AccountState, Ledger
 from almoner.provision import names
 from almoner.schema.job import JobSpec

@@ -13,20 +13,27 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.integration.conftest import JOB_SECONDS, LEAD
+from tests.integration.proving import prove_all
 from tests.integration.test_site_killed import wait_until
 
 from almoner.data.prepare import prepare_sites
 from almoner.data.registry import HEART_DISEASE
-from almoner.flare.abandoned_jobs import REASON
-from almoner.flare.exporting import export_job
-from almoner.flare.federation import Federation, free_port
-from almoner.flare.job_folder import JOB_LOGS
-from almoner.flare.job_result import JobResult, read_result
-from almoner.flare.provisioning import ProvisionedConsortium, provision
-from almoner.flare.session import JobReport, UserSession, open_session
-from almoner.flare.site_files import LEDGER
+from almoner.experiments.public import load_public_sites
+from almoner.experiments.whole_job import simulate_job
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation, free_port
+from almoner.flare.commands.session import JobReport, UserSession, open_session
+from almoner.flare.kits.provisioning import ProvisionedConsortium, provision
+from almoner.flare.processes.abandoned_jobs import REASON
+from almoner.flare.results.job_result import JobResult, read_result
+from almoner.flare.site.job_folder import JOB_LOGS
+from almoner.flare.site.site_files import LEDGER
 from almoner.privacy.ledger import Ledger
-from almoner.schema.job import HeAggregation, JobSpec, PlainAggregation, RobustAggregation, SecaggAggregation
+from almoner.privacy.plans import plan_of
+from almoner.schema.aggregation import HeAggregation, PlainAggregation, RobustAggregation, SecaggAggregation
+from almoner.schema.documents import load_document
+from almoner.schema.job import JobSpec, NoPrivacy, TrainingPrivacy
+from almoner.training.noise import UnsafeSeededRandom
 
 HOOKS = Path(__file__).parent / "hooks"
 SITES = ("cleveland", "hungary", "switzerland", "va-long-beach")
@@ -165,6 +172,47 @@ def test_a_robust_rule_in_clear(
     assert result.model is not None
 
 
+def test_without_noise_and_with_shared_noise(
+    consortium: ProvisionedConsortium,
+    session: UserSession,
+    heart_spec: JobSpec,
+    root: Path,
+    notes: Path,
+    tmp_path: Path,
+) -> None:
+    """Both at once. Every site opens the exact sum, of values that 16 bits do not hold, and is charged for the one.
+
+    Of the other nothing is random, so its model is to the last bit that of the same job in one process.
+    """
+    bare = {name: getattr(heart_spec.privacy, name) for name in TrainingPrivacy.model_fields} | {"sampling_prob": 1.0}
+    shared = load_document(root / "jobs" / "heart_disease_distributed.yaml", JobSpec)
+    shared = shared.model_copy(update={"privacy": shared.privacy.model_copy(update={"target_epsilon": 0.05})})
+    none = shared.model_copy(
+        update={"privacy": NoPrivacy(mechanism="none", **bare), "releases": (), "name": "heart-disease-public"}
+    )
+    specs = {spec.name: spec.model_copy(update={"rounds": ROUNDS, "releases": ()}) for spec in (shared, none)}
+    account = f"{VICTIM}-cardiology"
+    with Ledger.open(consortium.site_folder(VICTIM) / LEDGER) as ledger:
+        before = ledger.account(account)
+    jobs = {
+        name: session.submit(export_job(spec, consortium.declarations, tmp_path / name)) for name, spec in specs.items()
+    }
+    for name, job_id in jobs.items():
+        result = result_of(session, job_id, tmp_path / f"{name}-result")
+        check_sums(notes, job_id, result, SITES)
+        assert result.model is not None
+        assert np.abs(result.model).max() > 0
+    public = load_public_sites(specs[none.name], consortium.declarations, root / "build" / "cache")
+    assert result.model == simulate_job(specs[none.name], public, rng=UnsafeSeededRandom(0)).tolist()
+    sent = [np.abs(noted(notes, jobs[shared.name], site, "update")[1]).max() for site in SITES]
+    assert max(sent) > 32_767, "beyond what other jobs' values saturate at"
+    with Ledger.open(consortium.site_folder(VICTIM) / LEDGER) as ledger:
+        charge = plan_of(specs[shared.name], len(SITES)).charge(before.filter.order)
+        assert ledger.account(account).rdp_spent - before.rdp_spent == charge, "and nothing for the other"
+        assert all(ledger.committed(job_id, f"train-{ROUNDS:04d}") for job_id in jobs.values())
+        ledger.verify()
+
+
 HOLDS = {"train": [4, 3, 3], "acknowledge": [4, 4, 3], "reveal": [4, 4, 3]}
 """Where the victim stands when it is killed → how many contribute to each round."""
 
@@ -254,3 +302,8 @@ def test_a_server_that_restarts_between_rounds_ends_the_job(
             assert ledger.committed(job_id, "train-0001")
             assert not ledger.committed(job_id, "train-0002")
             ledger.verify()
+
+
+def test_jobs_under_every_protection_can_be_proven(consortium: ProvisionedConsortium) -> None:
+    kinds = {kind for _, kind in prove_all(consortium, SITES[0])}
+    assert {*AGGREGATIONS, "robust"} <= kinds

@@ -13,13 +13,14 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 from tests.integration.test_deployer_refusals import LEAD, SITE, Door
 
-from almoner.flare import deployer as module
-from almoner.flare.deployer import PolicyAppDeployer
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.render import new_envelope, render_app, render_meta
+from almoner.flare.door import deployer as module
+from almoner.flare.door.deployer import PolicyAppDeployer
+from almoner.flare.door.render import new_envelope, render_app, render_meta
+from almoner.flare.kits.provisioning import ProvisionedConsortium
 from almoner.schema.job import JobSpec
 
-MEETING_SECONDS = 1.0
+MEETING_SECONDS = {False: 60.0, True: 1.0}
+"""How long one submission waits for the other: without the lock until it comes, with it the other is not let in."""
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_two_submissions_meet_between_question_and_reservation(
     def decide_together(*arguments: Any) -> Any:
         decision = decide(*arguments)
         with suppress(threading.BrokenBarrierError):  # the other one is not let in before this one is through
-            meeting.wait(MEETING_SECONDS)
+            meeting.wait(MEETING_SECONDS[locked])
         return decision
 
     def submit(signed: tuple[bytes, dict[str, Any]]) -> str:

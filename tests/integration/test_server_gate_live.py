@@ -20,6 +20,7 @@ from tests.integration.attacker import (
     ANSWER_SECONDS,
     LEAD,
     NO_ANSWER_SECONDS,
+    NO_JOBS,
     SITE,
     TRIES,
     UNGATED,
@@ -33,9 +34,9 @@ from tests.integration.attacker import (
     ungated,
 )
 from tests.integration.conftest import make_consortium
-from tests.integration.member import member
+from tests.integration.member import logged_in, member
 
-from almoner.flare.federation import Federation
+from almoner.flare.commands.federation import Federation
 
 MEMBER = "cleveland"
 """Runs no process of ours: the attacker has its certificate."""
@@ -50,7 +51,7 @@ def attacker(
     """A lead on a federation of the server and one site."""
     gated = request.param == "gated"
     consortium = make_consortium(root, tmp_path_factory.mktemp(request.param) / "heart")
-    with Federation(consortium, ungated("sites") if gated else UNGATED) as federation:
+    with Federation(consortium, NO_JOBS | (ungated("sites") if gated else UNGATED)) as federation:
         federation.start_one("server")
         federation.start_one(SITE)
         federation.wait_for_sites((SITE,))
@@ -78,8 +79,7 @@ def test_member_under_his_own_name_is_heard(attacker: Attacker) -> None:
 
 def test_member_reads_another_sites_private_key(attacker: Attacker) -> None:
     def attack() -> bool:
-        with member(attacker.consortium, MEMBER) as intruder:
-            intruder.log_in()
+        with logged_in(attacker.consortium, MEMBER) as intruder:
             return is_key(intruder.raw("admin", "admin", shell_command(), SITE, attacker.seconds))
 
     before = refusals(attacker)
@@ -169,6 +169,7 @@ def local_site(home: Path) -> Iterator[Eavesdropper]:
 def test_local_process_takes_a_sites_name(attacker: Attacker) -> None:
     """At its listener for job processes, which asks for no certificate, FLARE moves a site's name to whoever comes."""
     before = refusals(attacker)
+    attacker.session._session.set_timeout(5.0)  # the server waits so long for who took the site's name
     with local_site(attacker.consortium.root / "server") as ear:
 
         def hears_the_server() -> bool:

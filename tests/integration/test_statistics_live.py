@@ -14,18 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.integration.conftest import JOB_SECONDS, LEAD, make_consortium
+from tests.integration.proving import prove_all
 from tests.integration.test_admin_console import UUID, ask, console
 from tests.integration.test_protections_live import noted
 
 from almoner.cli.statements import statement_rows
-from almoner.flare.dataset_commitments import commit_site_data
-from almoner.flare.exporting import export_job
-from almoner.flare.federation import Federation
-from almoner.flare.job_result import JobResult, read_result
-from almoner.flare.local_release import release_at_site
-from almoner.flare.provisioning import ProvisionedConsortium
-from almoner.flare.session import JobReport, UserSession, open_session
-from almoner.flare.site_files import LEDGER, load_kit
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation
+from almoner.flare.commands.local_release import release_at_site
+from almoner.flare.commands.session import JobReport, UserSession, open_session
+from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.results.job_result import JobResult, read_result
+from almoner.flare.site.dataset_commitments import commit_site_data
+from almoner.flare.site.site_files import LEDGER, load_kit
 from almoner.privacy.distributed_noise import shared_noise
 from almoner.privacy.ledger import Ledger
 from almoner.privacy.plans import plan_of
@@ -237,3 +238,12 @@ class TestAReader:
         for path in (consortium.user_kit(LEAD) / "transfer").rglob("almoner_result.json"):
             result = JobResult.model_validate_json(path.read_bytes()).statistics
             assert result is None or all(list(cells) not in truth for cells in result.by_site.values())
+
+
+def test_every_kind_of_request_can_be_proven(consortium: ProvisionedConsortium) -> None:
+    """Answered, answered again for nothing, added up, trained on the same account, and with a site that failed."""
+    verdicts = prove_all(consortium, VICTIM)
+    names = {name for name, _ in verdicts}
+    assert {"hospital-statistics", "again", "hospital-statistics-distributed", "heart-disease", "fail-train"} == names
+    for verdict in verdicts.values():
+        assert not any("model" in gap or "policy" in gap for gap in verdict.gaps)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tests.statistical.distributed_error import CELLS, compare, request
 
+from almoner.privacy.discrete_gaussian import discrete_gaussian
 from almoner.privacy.distributed_noise import shared_noise
-from almoner.release.share import discrete_gaussian
 
 
 @pytest.mark.parametrize(("num_sites", "colluding"), [(4, 1), (10, 3), (25, 5)])

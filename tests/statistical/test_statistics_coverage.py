@@ -1,8 +1,8 @@
 """How often the stated 95 % intervals hold the number without noise, measured over releases with OpenDP's noise.
 
-OpenDP cannot be seeded. Each number is released 3,000 times (1,000 releases of three groups): if its interval covers
-95 % exactly, it is outside 93-97 % with probability 6e-7 (normal approximation, 5 standard errors); with all 20 numbers
-here the false-positive rate is below 1e-4, also for the half percent by which whole numbers overshoot 95 %.
+OpenDP cannot be seeded. Each number is released 3,000 times (1,000 releases of three groups), so its coverage has a
+standard error of 0.4 %: six of them lie between 95 % and the bounds, five if whole numbers overshoot by half a percent.
+Over the seven numbers of a test that is a false-positive rate (FPR) below 1e-6 (normal approximation).
 """
 
 import numpy as np
@@ -15,6 +15,7 @@ from almoner.release.mechanisms import noised
 from almoner.schema.statistics import StatisticsSpec
 
 RELEASES = 1_000
+LOW, HIGH = 0.925, 0.975
 QUERIES = (
     {"name": "n", "kind": "count", "share": 0.1, "by": ["city"]},
     {"name": "total", "kind": "sum", "share": 0.1, "column": "hours", "by": ["city"]},
@@ -41,22 +42,26 @@ def coverage(spec: StatisticsSpec, lines: list[bytes], releases: int = RELEASES)
 def test_intervals_cover_as_often_as_they_say(mechanism: str) -> None:
     found = coverage(request(QUERIES, privacy=privacy(mechanism, epsilon=0.5)), THREE_CITIES)
     assert len(found) == 7  # count, sum, two means, variance, standard deviation, share
-    assert all(0.93 < share < 0.97 for share in found.values()), found
+    assert all(LOW < share < HIGH for share in found.values()), found
 
 
 def test_means_of_small_groups_cover_too() -> None:
-    """Groups of some 60 units, where first-order intervals are short: noise of a tenth of the group (FPR 1e-5)."""
+    """Groups of some 60 units, where first-order intervals are short: noise of a tenth of the group (FPR 1e-7)."""
     small = tuple({**query, "share": 1.0} for query in QUERIES if query["name"] == "mean")
     found = coverage(request(small, privacy=privacy(epsilon=1.0)), THREE_CITIES[:190])
-    assert all(0.93 < share < 0.97 for share in found.values()), found
+    assert all(LOW < share < HIGH for share in found.values()), found
 
 
 def test_quantiles_cover_at_least_as_often_as_they_say() -> None:
-    """On bins with few units each beside the noise about 95 %; on full bins more, since a quantile is a whole bin."""
+    """On bins with few units each beside the noise about 97 %; on full bins more, since a quantile is a whole bin.
+
+    Four quantiles of one release are dependent: the deviation of a release's share, measured over 2,000, is 9.7 %. So
+    of 400 the bounds are nine deviations below 97.4 % and above it 8 misses, where 42 are expected (FPR 1e-7).
+    """
     fine = {"age": {"kind": "integer", "low": 0, "high": 149}}
     query = ({"name": "q", "kind": "quantiles", "share": 1.0, "column": "age", "probs": [0.1, 0.25, 0.5, 0.9]},)
     few = coverage(request(query, columns=fine, privacy=privacy(epsilon=0.3)), people(1_000, seed=3), releases=400)
-    assert all(0.93 < share < 0.985 for share in few.values()), few
+    assert all(0.93 < share < 0.995 for share in few.values()), few
     many = coverage(request(query, columns=fine, privacy=privacy(epsilon=3.0)), people(6_000, seed=3), releases=400)
     assert all(share > 0.93 for share in many.values()), many
 

@@ -7,6 +7,7 @@ restriction", which is looser than every restriction.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Self
 
 NO_BOUND = "no restriction"
@@ -137,6 +138,27 @@ class Pinned(Bound):
         """Return the pins."""
         pins = [f"{name} {pin[:16]}" for name, digests in sorted(self.pins.items()) for pin in digests]
         return "only " + ", ".join(pins) if pins else NO_BOUND
+
+
+@dataclass(frozen=True)
+class Without(Bound):
+    """Certificates that are refused, each from a day on.
+
+    Args:
+        since: fingerprint → the day.
+    """
+
+    since: Mapping[str, date]
+
+    def beyond(self, other: "Without") -> str:
+        """Return the certificates that the other refuses, and this does not, or not as early."""
+        late = sorted(name for name, day in other.since.items() if self.since.get(name, date.max) > day)
+        return ", ".join(name[:16] + (f" until {self.since[name]}" if name in self.since else "") for name in late)
+
+    def words(self) -> str:
+        """Return what is refused."""
+        listed = ", ".join(f"{name[:16]} since {day}" for name, day in sorted(self.since.items()))
+        return f"any but {listed}" if listed else NO_BOUND
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ class JobCost:
     """The cost of one job at one account.
 
     Args:
-        noise_multiplier: σ over the sensitivity, calibrated to the target ε of training; 0 for other jobs.
-        job_epsilon: the PLD of the whole job alone, training and releases, at the job's δ.
+        noise_multiplier: σ over the sensitivity, calibrated to the target ε of training; 0 without one.
+        job_epsilon: of the whole job alone, training and releases, at the job's δ; by PLD where its noise has one.
         charge: RDP at the account's order; the only figure that is added up.
         epsilon_after: the account's ε if the job is admitted, by the filter's conversion.
         largest_epsilon: the largest target ε of this shape that still fits, the job's own if it does; 0 if none does.

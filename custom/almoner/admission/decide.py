@@ -9,12 +9,15 @@ from almoner.schema.approval import job_digest
 from almoner.schema.base import digest
 from almoner.schema.decision import Decision, Violation, show_epsilon
 from almoner.schema.envelope import AnyJobSpec
+from almoner.schema.job import JobSpec
 from almoner.schema.psi import PsiSpec
 from almoner.schema.statistics import StatisticsSpec
 
 
 def describe_ask(spec: AnyJobSpec) -> str:
     """Return what a job asks for, as decisions print it."""
+    if isinstance(spec, JobSpec) and spec.target_epsilon is None:
+        return "training with no privacy (public data)"
     mantissa, _, exponent = f"{spec.target_delta:e}".partition("e")
     delta = f"{float(mantissa):g}e{int(exponent)}"
     return f"{' and '.join(_parts(spec)) or 'nothing'} ({spec.privacy_unit}, δ={delta})"
@@ -28,8 +31,9 @@ def _parts(spec: AnyJobSpec) -> list[str]:
     parts = []
     if isinstance(spec, PsiSpec):
         parts.append(f"alignment with lists of {spec.max_identifiers}")
-    elif spec.rounds:
-        parts.append(f"training ε={show_epsilon(spec.privacy.target_epsilon)}")
+    elif spec.rounds and spec.target_epsilon is not None:
+        shared = ", distributed noise" if spec.privacy.mechanism == "distributed_dp" else ""
+        parts.append(f"training ε={show_epsilon(spec.target_epsilon)}{shared}")
     return parts + [f"{release.kind} ε={show_epsilon(release.epsilon)}" for release in spec.releases]
 
 

@@ -8,11 +8,12 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-from almoner.admission.bounds import AtLeast, AtLeastInherited, AtMost, Bound, Permission, Pinned, Within
+from almoner.admission.bounds import AtLeast, AtLeastInherited, AtMost, Bound, Permission, Pinned, Within, Without
 from almoner.admission.rules_submission import windows_text
 from almoner.errors import PolicyViolation
 from almoner.schema.declarations import Declarations
-from almoner.schema.policy import DAYS, Allow, ConsortiumPolicy, Quotas, Require, SitePolicy, StatisticsGrant
+from almoner.schema.policy import ConsortiumPolicy, Quotas, Require, SitePolicy
+from almoner.schema.policy_allow import DAYS, Allow, StatisticsGrant
 
 Policy = SitePolicy | ConsortiumPolicy
 
@@ -88,6 +89,7 @@ def _allow_bounds(allow: Allow) -> dict[str, Bound]:
         "allow.workload_digests": Pinned(allow.workload_digests or {}, allow.workloads),
         "allow.initial_weights": Pinned(allow.initial_weights or {}, allow.workloads),
         "allow.releases": _names(allow.releases),
+        "allow.mechanisms": _names(allow.admitted_mechanisms),
         "allow.windows": _windows(allow),
         **_statistics_bounds(allow.statistics),
         "allow.psi": AtMost(allow.psi.max_identifiers if allow.psi else 0),
@@ -157,19 +159,21 @@ def policy_bounds(policy: Policy, num_accounts: int = 1) -> dict[str, Bound]:
         "limits.max_sampling_prob": AtMost(policy.limits.max_sampling_prob),
         "limits.max_rounds": AtMost(policy.limits.max_rounds),
         "limits.max_steps": AtMost(policy.limits.max_steps),
+        "limits.max_validity_days": AtMost(policy.limits.validity_days),
         **_quota_bounds(policy.quotas),
         **_allow_bounds(policy.allow),
         **_require_bounds(policy.require),
         "release_final_model": Permission(policy.release_final_model),
+        "revoked": Without({one.certificate_sha256: one.since for one in policy.revoked}),
     }
 
 
 def loosenings(policy: SitePolicy, floor: ConsortiumPolicy) -> list[Loosening]:
-    """Compare every field of a policy with its floor."""
+    """Compare every field of a policy with its floor; what the floor revokes is revoked at every site."""
     bounds = policy_bounds(floor, len(policy.accounts))
     return [
         Loosening(field, beyond, bounds[field].words())
-        for field, bound in policy_bounds(policy).items()
+        for field, bound in policy_bounds(policy.under(floor)).items()
         if (beyond := bound.beyond(bounds[field]))
     ]
 

@@ -3,7 +3,8 @@
 from almoner.errors import PolicyViolation
 from almoner.protection.groups import GroupLayout
 from almoner.robust.conditions import require
-from almoner.schema.job import JobSpec, RobustAggregation
+from almoner.schema.aggregation import RobustAggregation
+from almoner.schema.job import JobSpec
 
 
 def group_layout(spec: JobSpec, num_sites: int) -> GroupLayout | None:

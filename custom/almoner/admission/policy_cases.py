@@ -61,10 +61,11 @@ def uncovered(results: Iterable[CaseResult]) -> tuple[str, ...]:
 
 
 def _merged(fields: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """Replace fields, and fields of fields; an aggregation is replaced as a whole."""
+    """Replace fields, and fields of fields; an aggregation, and privacy by another mechanism, as a whole."""
     merged = dict(fields)
     for name, value in change.items():
-        inner = isinstance(value, dict) and isinstance(fields.get(name), dict) and name != "aggregation"
+        both = isinstance(value, dict) and isinstance(fields.get(name), dict)
+        inner = both and name != "aggregation" and "mechanism" not in value
         merged[name] = _merged(fields[name], value) if inner else value
     return merged
 
@@ -122,12 +123,13 @@ def _workloads(case: PolicyCase, made: Installation) -> dict[str, WorkloadFacts]
 
 
 def _config(case: PolicyCase, site: SiteConfig) -> SiteConfig:
-    """Return the site's configuration, with data sets of the case's size."""
-    if case.nominal_records is None:
-        return site
-    size = {"nominal_records": case.nominal_records}
+    """Return the site's configuration, with data sets as the case has them."""
+    changes = {"nominal_records": case.nominal_records, "public": case.public}
+    given: dict[str, int | None] = {name: value for name, value in changes.items() if value is not None}
+    if case.max_records_per_unit is not None:
+        given |= {"max_records_per_unit": case.max_records_per_unit, "one_record_per_unit": None}
     return site.model_copy(
-        update={"datasets": {name: found.model_copy(update=size) for name, found in site.datasets.items()}}
+        update={"datasets": {name: found.model_copy(update=given) for name, found in site.datasets.items()}}
     )
 
 
@@ -192,13 +194,17 @@ def run_case(case: PolicyCase, policy: SitePolicy, made: Installation) -> CaseRe
     """
     now = (case.at or FRIDAY_TEN).timestamp()
     spec = _spec(case, made.jobs)
+    known = _workloads(case, made).get(workload_of(spec))
+    issued = int(now + case.issued_in_days * DAY_SECONDS)
     envelope = JobEnvelope(
         schema_version=1,
         spec=spec,
         sites=case.sites or made.declarations.consortium.sites,
         nonce="0" * 32,
-        expires_unix_seconds=int(now) + (-1 if case.expired else _WEEK_SECONDS),
+        issued_unix_seconds=issued,
+        expires_unix_seconds=int(now) - 1 if case.expired else issued + int(case.valid_days * DAY_SECONDS),
         almoner_version=case.exported_by or made.version,
+        workload_package=case.exported_package or (known.package if known else ""),
     )
     request = JobRequest(envelope, _submitter(case, made.declarations), case.flare_study or spec.study)
     decision = decide(request, _view(case, spec, policy, made, now), plan_of(spec, len(envelope.sites)))

@@ -47,12 +47,21 @@ class WorkloadFacts:
         initial_weights: digest of the weights that training starts from.
         dimension: the number of the model's parameters.
         units: the units of privacy that its data adapter groups records by.
+        one_record_per_unit: whether a unit has one record in what the adapter makes of it.
+        origin: name and version of the package that it comes from; "" for Almoner's own.
     """
 
     digest: str
     initial_weights: str
     dimension: int
     units: tuple[str, ...]
+    one_record_per_unit: bool = True
+    origin: str = ""
+
+    @property
+    def package(self) -> str:
+        """The digest of its package, as an envelope names it; "" for Almoner's own."""
+        return self.digest if self.origin else ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ def account_unit(asked: Question) -> Verdict:
 
 def account_delta(asked: Question) -> Verdict:
     """The job's δ may not be above the account's."""
+    if isinstance(asked.spec, JobSpec) and asked.spec.target_epsilon is None:
+        return Verdict("unset", "training without privacy states no δ")
     delta, has = asked.spec.target_delta, asked.account.delta
     if delta > has:
         return broken(f"δ={delta:g} is above the account's {has:g}", "lower privacy.target_delta")
@@ -49,6 +51,8 @@ def min_noise(asked: Question, spec: JobSpec) -> Verdict:
     noise, least = asked.cost.noise_multiplier, asked.site.policy.limits.min_noise_multiplier
     if not spec.rounds:
         return Verdict("unset", "the job does not train")
+    if spec.target_epsilon is None:
+        return Verdict("unset", "training without privacy has no noise")
     if noise < least:
         return broken(
             f"noise multiplier {noise:.3f} is below {least:.3f}", "lower target_epsilon, or ask for more rounds"
@@ -59,6 +63,8 @@ def min_noise(asked: Question, spec: JobSpec) -> Verdict:
 @of_training
 def sampling(asked: Question, spec: JobSpec) -> Verdict:
     """A step may not take too many units."""
+    if spec.target_epsilon is None:
+        return Verdict("unset", "training without privacy hides nobody in a sample")
     prob, most = spec.privacy.sampling_prob, asked.site.policy.limits.max_sampling_prob
     if prob > most:
         return broken(f"sampling_prob {prob:g} is above {most:g}", "lower privacy.sampling_prob")

@@ -5,7 +5,8 @@ from almoner.admission.rule import UNSET, Question, Verdict, broken, holds, list
 from almoner.errors import PolicyViolation
 from almoner.protection.groups import GroupLayout
 from almoner.robust.conditions import min_rows, require
-from almoner.schema.job import JobSpec, RobustAggregation
+from almoner.schema.aggregation import RobustAggregation
+from almoner.schema.job import JobSpec
 
 
 @of_training

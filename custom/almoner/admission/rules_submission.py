@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 
+from almoner.admission.approvals import CLOCK_SKEW_SECONDS, DAY_SECONDS
 from almoner.admission.rule import UNSET, Question, Verdict, broken, holds, listed
 from almoner.schema.base import org_code
-from almoner.schema.policy import DAYS, SubmitterRule, Window
+from almoner.schema.policy_allow import DAYS, SubmitterRule, Window
 
 
 def _rules_of_role(asked: Question) -> list[SubmitterRule]:
@@ -59,6 +60,21 @@ def envelope_expired(asked: Question) -> Verdict:
     if asked.site.now_unix_seconds > asked.request.envelope.expires_unix_seconds:
         return broken("the exported job is too old", "export it again")
     return holds("not expired")
+
+
+def envelope_validity(asked: Question) -> Verdict:
+    """An envelope may be good for so long, from a time that has come by the site's own clock.
+
+    *Guarantee*: with `envelope_expired`, a job is admitted only between the time of its export (less the clocks'
+    difference) and the policy's days after it. That time is the submitter's word: a job that was dated ahead is
+    refused until then, and the days count from there.
+    """
+    envelope, most = asked.request.envelope, asked.site.policy.limits.validity_days
+    if envelope.issued_unix_seconds > asked.site.now_unix_seconds + CLOCK_SKEW_SECONDS:
+        return broken("the job was exported in the future", "set the clock right, and export it again")
+    days = (envelope.expires_unix_seconds - envelope.issued_unix_seconds) / DAY_SECONDS
+    found = f"good for {days:.2f} days from its export, at most {most}"
+    return holds(found) if days <= most else broken(found, "export it again, with the policies of now")
 
 
 def envelope_version(asked: Question) -> Verdict:

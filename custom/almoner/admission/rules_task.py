@@ -6,7 +6,7 @@ from almoner.admission.grid import job_grid
 from almoner.admission.rule import UNSET, Question, Verdict, broken, holds, listed, of_training
 from almoner.errors import PolicyViolation
 from almoner.schema.job import JobSpec
-from almoner.schema.policy import Pins
+from almoner.schema.policy_allow import Pins
 from almoner.schema.statistics import StatisticsSpec
 
 
@@ -34,6 +34,28 @@ def purposes(asked: Question) -> Verdict:
     last = max(end for end in ends if end is not None)
     found = f"'{spec.purpose}' of {spec.study}, until {last}"
     return holds(found) if today <= last else broken(f"{found}; today is {today}")
+
+
+@of_training
+def public_data(asked: Question, spec: JobSpec) -> Verdict:
+    """Training without privacy is for data that the site registered as public."""
+    dataset = asked.site.config.datasets.get(asked.spec.dataset)
+    if spec.privacy.mechanism != "none":
+        return Verdict("unset", f"{spec.privacy.mechanism} protects what is not public")
+    if dataset is None:
+        return Verdict("unset", "the data set is not configured")
+    if dataset.public is True:
+        return holds(f"{spec.dataset} is registered public")
+    return broken(f"{spec.dataset} is not registered public, and mechanism none protects nothing", "set a mechanism")
+
+
+@of_training
+def mechanisms(asked: Question, spec: JobSpec) -> Verdict:
+    """How training is made private must be admitted; a policy that does not say admits no distributed noise."""
+    mechanism, allowed = spec.privacy.mechanism, asked.site.policy.allow.admitted_mechanisms
+    if mechanism in allowed:
+        return holds(f"{mechanism} is in {listed(allowed)}")
+    return broken(f"{mechanism} is not in {listed(allowed)}", "set privacy.mechanism")
 
 
 @of_training
@@ -66,6 +88,17 @@ def workload_unit(asked: Question, spec: JobSpec) -> Verdict:
     return holds(found) if unit in facts.units else broken(found, "set privacy.unit")
 
 
+@of_training
+def workload_releases(asked: Question, spec: JobSpec) -> Verdict:
+    """What is released counts records, and is noised for units that have one."""
+    facts = asked.site.workloads.get(spec.workload)
+    if facts is None or not spec.releases:
+        return Verdict("unset", "nothing is released")
+    if facts.one_record_per_unit:
+        return holds("a unit has one record")
+    return broken(f"{spec.workload} makes several records of a {spec.privacy.unit}", "leave releases empty")
+
+
 def _pinned(name: str, pins: Pins | None, what: str, found: str | None) -> Verdict:
     """Compare a digest of the installed workload with those that the policy pins."""
     if pins is None or name not in pins or found is None:
@@ -77,9 +110,23 @@ def _pinned(name: str, pins: Pins | None, what: str, found: str | None) -> Verdi
 
 @of_training
 def workload_digest(asked: Question, spec: JobSpec) -> Verdict:
-    """The installed workload must be a version that the policy pins."""
-    facts = asked.site.workloads.get(spec.workload)
-    return _pinned(spec.workload, asked.site.policy.allow.workload_digests, "the code", facts.digest if facts else None)
+    """The installed workload must be a version that the policy pins; one of another package must be pinned."""
+    facts, pins = asked.site.workloads.get(spec.workload), asked.site.policy.allow.workload_digests or {}
+    if facts is not None and facts.origin and spec.workload not in pins:
+        return broken(f"{spec.workload} comes from {facts.origin}, and the policy pins no digest of it")
+    return _pinned(spec.workload, pins, "the code", facts.digest if facts else None)
+
+
+@of_training
+def workload_package(asked: Question, spec: JobSpec) -> Verdict:
+    """The job must have been exported with the package that is installed here: all sites train the same code."""
+    facts, named = asked.site.workloads.get(spec.workload), asked.request.envelope.workload_package
+    if facts is None:
+        return Verdict("unset", "not installed")
+    if not facts.package and not named:
+        return Verdict("unset", "comes with almoner")
+    found = f"exported with package {named[:16] or 'none'}, {facts.package[:16] or 'none'} is installed"
+    return holds(found) if named == facts.package else broken(found, "export it with the package that the sites have")
 
 
 @of_training
@@ -108,6 +155,19 @@ def datasets(asked: Question) -> Verdict:
     return broken(f"{name} is not in {listed(allowed)}", "set dataset")
 
 
+def dataset_records(asked: Question) -> Verdict:
+    """What counts records is noised for, or compares, units of one record."""
+    dataset = asked.site.config.datasets.get(asked.spec.dataset)
+    if isinstance(asked.spec, JobSpec) and not asked.spec.releases:
+        return Verdict("unset", "no records are counted")
+    if dataset is None:
+        return Verdict("unset", "the data set is not configured")
+    if dataset.max_records_per_unit is None:
+        return holds("a unit has one record")
+    found = f"a unit has up to {dataset.max_records_per_unit} records here"
+    return broken(found, "leave releases empty" if isinstance(asked.spec, JobSpec) else "ask of data with one each")
+
+
 def dataset_sizes(asked: Question) -> Verdict:
     """The roster must say how large the data set is at each site of the job."""
     missing = sorted(set(asked.request.envelope.sites) - set(asked.site.nominal_records))
@@ -127,17 +187,19 @@ def min_nominal_records(asked: Question) -> Verdict:
 
 @of_training
 def grid(asked: Question, spec: JobSpec) -> Verdict:
-    """One round's update with its noise must fit the integers that are sent."""
+    """One round's update with its noise must fit the integers that are sent, and their total the modulus."""
     facts = asked.site.workloads.get(spec.workload)
     sizes = [asked.site.nominal_records.get(site) for site in asked.request.envelope.sites]
     known = [size for size in sizes if size is not None]
-    if facts is None or not known or not spec.rounds:
+    if facts is None or not known or len(known) < len(sizes) or not spec.rounds:
         return Verdict("unset", "nothing to send")
     try:
-        found = job_grid(spec, asked.cost.noise_multiplier, max(known), facts.dimension)
+        found = job_grid(spec, asked.cost.noise_multiplier, known, facts.dimension)
     except PolicyViolation as error:
         finding, _, remedy = str(error).partition(" → ")
         return broken(finding.removeprefix("update grid: "), remedy)
+    if spec.privacy.mechanism == "distributed_dp":
+        return holds(f"fits the modulus in steps of {found.step:g}")
     return holds(f"fits ±{found.limit} in steps of {found.step:g}")
 
 

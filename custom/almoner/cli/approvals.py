@@ -9,11 +9,10 @@ import yaml
 
 from almoner.cli.app import console
 from almoner.errors import DocumentError, PolicyViolation
-from almoner.flare.approval_files import AskedJob, Officer, recorded_job, write_approval
-from almoner.flare.exporting import job_sites
-from almoner.flare.site_files import SiteFiles, load_kit
-from almoner.flare.site_view import installed_workloads
-from almoner.schema.declarations import declarations_of_study
+from almoner.flare.site.approval_files import AskedJob, Officer, recorded_job, write_approval
+from almoner.flare.site.site_files import SiteFiles, load_kit
+from almoner.flare.site.site_view import installed_workloads
+from almoner.schema.declarations import declarations_of_study, job_sites
 from almoner.schema.documents import load_job
 from almoner.schema.envelope import workload_of
 from almoner.schema.psi import PsiSpec
@@ -33,7 +32,9 @@ def approve_command(
     site_folder: Annotated[Path, SITE_OPTION],
     key: Annotated[Path, KEY_OPTION],
     cert: Annotated[Path, CERT_OPTION],
-    days: Annotated[int, typer.Option("--days", help="for how long the approval is good", min=1)] = DEFAULT_DAYS,
+    days: Annotated[
+        int, typer.Option("--days", help="for how long the approval is good", min=1, max=366)
+    ] = DEFAULT_DAYS,
     submitter: Annotated[str | None, SUBMITTER_OPTION] = None,
     root: Annotated[Path, ROOT_OPTION] = Path(),
     yes: Annotated[bool, YES_OPTION] = False,

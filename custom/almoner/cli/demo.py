@@ -9,18 +9,20 @@ import typer
 
 from almoner.cli.app import console
 from almoner.cli.demo_tables import account_table, model_table, release_lines
-from almoner.cli.jobs import print_progress
+from almoner.cli.live import lead_of, run_live, stop_on_sigterm
+from almoner.data.atomic import write_atomically
 from almoner.data.prepare import prepare_sites
 from almoner.data.registry import HEART_DISEASE
 from almoner.errors import FederationError
-from almoner.flare.dataset_commitments import commit_site_data
-from almoner.flare.exporting import export_job
-from almoner.flare.federation import Federation, free_port
-from almoner.flare.job_result import JobResult, read_result
-from almoner.flare.planning import plan_job
-from almoner.flare.provisioning import ProvisionedConsortium, provision
-from almoner.flare.session import JobReport, open_session
-from almoner.flare.site_files import load_kit
+from almoner.experiments.public import load_public_sites
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.federation import Federation, free_port
+from almoner.flare.commands.session import JobReport, open_session
+from almoner.flare.evidence.audit_folders import Extras, pack_job
+from almoner.flare.kits.provisioning import ProvisionedConsortium, provision
+from almoner.flare.site.dataset_commitments import commit_site_data
+from almoner.flare.site.site_files import LEDGER, ROOT_CA, load_kit
+from almoner.privacy.ledger import Ledger
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
 
@@ -39,17 +41,18 @@ def demo_command(
 
     Example: almoner demo
     """
+    stop_on_sigterm()
     start = time.monotonic()
     spec = load_document(root / "jobs" / "heart_disease.yaml", JobSpec)
     consortium = _prepare(root, build)
-    lead = _user_with_role(consortium, "lead")
+    lead = lead_of(consortium.declarations.consortium, spec.study)
     with Federation(consortium) as federation:
         _say(3, "start the server and four sites: real processes, mTLS on localhost")
         federation.start(lambda text: console.print(f"  {text}"))
         _say(4, f"submit jobs/heart_disease.yaml as {lead}")
-        result = _run_job(consortium, spec, lead)
+        result = run_live(consortium, spec, lead, JOB_TIMEOUT_SECONDS)
         _say(5, "what came out")
-        console.print(model_table(consortium, spec, result))
+        console.print(model_table(spec, result, load_public_sites(spec, consortium.declarations, build / "cache")))
         console.print("  one split, so ± 2.7 points (one standard error); the mean over five splits: make bench")
         for line in release_lines(spec, result):
             console.print(f"  {line}")
@@ -59,8 +62,33 @@ def demo_command(
         _refuse_edited(consortium, spec, lead)
         _refuse_trainee(consortium, spec)
         _say(7, "shut everything down")
+    _say(8, "pack the evidence of the first job, and verify it as a stranger would")
+    _pack_evidence(consortium, root)
     console.print(f"done in {time.monotonic() - start:.0f} s; all state is in {consortium.root}")
     console.print(f"look at a ledger: almoner ledger show {consortium.site_folder('cleveland')}")
+
+
+def _pack_evidence(consortium: ProvisionedConsortium, root: Path) -> None:
+    """Pack and verify the evidence of the job that ran, and write its report."""
+    from almoner.audit.pack_verify import verify_pack
+    from almoner.audit.report import render_report
+
+    sites = tuple(consortium.site_folder(site) for site in consortium.declarations.consortium.sites)
+    with Ledger.open(sites[0] / LEDGER) as ledger:
+        job_id = next(json.loads(entry.payload)["job_id"] for entry in ledger.entries() if entry.kind == "started")
+    threats = root / "threat_model" / "threats.yaml"
+    pack = pack_job(consortium.root / "server", sites, job_id, Extras(threats=threats if threats.exists() else None))
+    pack_path, page_path = consortium.root / "evidence.zip", consortium.root / "evidence.html"
+    root_cert = consortium.server_kit / ROOT_CA
+    verdict = verify_pack(pack, root_cert.read_bytes())
+    write_atomically(pack_path, pack)
+    write_atomically(page_path, render_report(verdict).encode())
+    for check in verdict.checks:
+        console.print(f"  ✓ {check}")
+    for gap in verdict.gaps:
+        console.print(f"  △ not shown: {gap}")
+    console.print(f"  pack: {pack_path}   page: {page_path}")
+    console.print(f"  check it yourself: almoner audit verify {pack_path} --root-cert {root_cert}")
 
 
 def _say(number: int, text: str) -> None:
@@ -73,7 +101,10 @@ def _prepare(root: Path, build: Path) -> ProvisionedConsortium:
     number = 1
     while (out := build / f"demo-{number}").exists():
         number += 1
-    _say(1, f"fetch {HEART_DISEASE.package} {HEART_DISEASE.version}, split by keyed hash of the record id")
+    _say(
+        1,
+        f"fetch {HEART_DISEASE.archive.package} {HEART_DISEASE.archive.version}, split by keyed hash of the record id",
+    )
     paths = prepare_sites(HEART_DISEASE, build / "cache", build / "data")
     for site, path in paths.items():
         splits = [line.split(",")[1] for line in path.read_text().splitlines()[1:]]
@@ -88,24 +119,6 @@ def _prepare(root: Path, build: Path) -> ProvisionedConsortium:
     )
     console.print(f"  root certificate SHA-256 {consortium.root_fingerprint}")
     return consortium
-
-
-def _user_with_role(consortium: ProvisionedConsortium, role: str) -> str:
-    """Return the name of the first user with a role."""
-    return next(user.name for user in consortium.declarations.consortium.users if user.role == role)
-
-
-def _run_job(consortium: ProvisionedConsortium, spec: JobSpec, lead: str) -> JobResult:
-    """Plan, submit, follow and fetch the main job."""
-    for decision in plan_job(spec, consortium.declarations, consortium.root):
-        console.print(f"  plan: {decision.render()}")
-    with open_session(consortium.user_kit(lead), spec.study) as session:
-        job_id = session.submit(export_job(spec, consortium.declarations, consortium.root / "jobs"))
-        console.print(f"  job {job_id}")
-        report = session.follow(job_id, print_progress, JOB_TIMEOUT_SECONDS)
-        if not report.completed:
-            raise FederationError(f"job {job_id} ended as {report.status}: {'; '.join(report.answers.values())}")
-        return read_result(session.download(job_id, consortium.root / "results"))
 
 
 def _submit_refused(consortium: ProvisionedConsortium, study: str, user: str, folder: Path) -> None:
@@ -152,7 +165,7 @@ def _refuse_edited(consortium: ProvisionedConsortium, spec: JobSpec, lead: str) 
 
 def _refuse_trainee(consortium: ProvisionedConsortium, spec: JobSpec) -> None:
     """Submit as a user whom FLARE lets submit, but no policy admits."""
-    trainee = _user_with_role(consortium, "trainee")
+    trainee = next(user.name for user in consortium.declarations.consortium.users if user.role == "trainee")
     console.print(f"c. {trainee} submits: FLARE lets trainees submit, no policy admits them", style="bold")
     folder = export_job(spec, consortium.declarations, consortium.root / "jobs")
     _submit_refused(consortium, spec.study, trainee, folder)

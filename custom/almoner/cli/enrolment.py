@@ -15,8 +15,8 @@ import typer
 
 from almoner.cli.app import console, print_json
 from almoner.errors import ProvisioningError
-from almoner.flare import issuing, joining, keys_at_site
-from almoner.flare.keys_at_site import Standing
+from almoner.flare.kits import issuing, joining, keys_at_site
+from almoner.flare.kits.keys_at_site import Standing
 from almoner.provision.requests import render_forms
 from almoner.provision.roster_approval import PendingRoster, approve, needs_approval
 

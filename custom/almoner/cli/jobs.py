@@ -9,14 +9,18 @@ import typer
 from almoner.admission.layout import robustness_lines
 from almoner.cli.app import console, new_group, print_json
 from almoner.cli.approvals import approve_command, deny_command
+from almoner.cli.progress import follow_job
 from almoner.errors import DocumentError
-from almoner.flare.exporting import export_job, job_sites
-from almoner.flare.job_result import JobResult, read_result
-from almoner.flare.planning import plan_job
-from almoner.flare.session import JobReport, open_session
+from almoner.experiments.runs import verify_can_hold
+from almoner.flare.commands.exporting import export_job
+from almoner.flare.commands.planning import plan_job
+from almoner.flare.commands.session import JobReport, open_session
+from almoner.flare.results.job_result import JobResult
+from almoner.flare.results.vouched import read_vouched, root_certificate
+from almoner.privacy.distributed_training import assumption_of
 from almoner.privacy.plan import epsilon_of_noise
 from almoner.release.combined import statistics_lines
-from almoner.schema.declarations import declarations_of_study
+from almoner.schema.declarations import declarations_of_study, job_sites
 from almoner.schema.documents import load_job
 from almoner.schema.envelope import AnyJobSpec
 from almoner.schema.job import JobSpec
@@ -58,8 +62,7 @@ def plan_command(
     if noise is not None and not isinstance(spec, JobSpec):
         raise DocumentError(f"{spec_path}: --noise-multiplier is for training jobs → set privacy.target_epsilon")
     if noise is not None and isinstance(spec, JobSpec):
-        privacy = spec.privacy.model_copy(update={"target_epsilon": epsilon_of_noise(spec, noise)})
-        spec = spec.model_copy(update={"privacy": privacy})
+        spec = _with_noise(spec, noise, root)
     decisions = plan_job(spec, declarations_of_study(root, spec.study), consortium, user)
     if as_json:
         print_json([decision.model_dump(mode="json") for decision in decisions])
@@ -67,12 +70,30 @@ def plan_command(
         for decision in decisions:
             console.print(decision.render())
         if decisions and isinstance(spec, JobSpec) and spec.rounds:
-            console.print(f"privacy.target_epsilon: {spec.privacy.target_epsilon:g}")
-            console.print(f"noise multiplier {decisions[0].noise_multiplier:.3f}, {spec.num_steps} steps a site")
+            for line in _noise_lines(spec, decisions[0].noise_multiplier, len(decisions)):
+                console.print(line)
         for line in _plan_lines(spec, len(decisions)):
             console.print(line)
     if any(decision.verdict == "refused" for decision in decisions):
         raise typer.Exit(1)
+
+
+def _with_noise(spec: JobSpec, noise: float, root: Path) -> JobSpec:
+    """Return a job with the target ε that a noise multiplier amounts to."""
+    assumption = assumption_of(spec, len(job_sites(spec, declarations_of_study(root, spec.study))))
+    privacy = spec.privacy.model_copy(update={"target_epsilon": epsilon_of_noise(spec, noise, assumption)})
+    return spec.model_copy(update={"privacy": privacy})
+
+
+def _noise_lines(spec: JobSpec, noise_multiplier: float, num_sites: int) -> tuple[str, ...]:
+    """Return what a plan says of the noise."""
+    steps = f"{spec.num_steps} steps a site"
+    if spec.target_epsilon is None:
+        return (f"no privacy (public data): no noise, no ε; {steps}",)
+    lines = f"privacy.target_epsilon: {spec.target_epsilon:g}", f"noise multiplier {noise_multiplier:.3f}, {steps}"
+    if assumption := assumption_of(spec, num_sites):
+        return *lines, f"distributed noise: {assumption}; a single site's share protects nothing"
+    return lines
 
 
 def _plan_lines(spec: AnyJobSpec, num_sites: int) -> tuple[str, ...]:
@@ -115,7 +136,7 @@ def submit_command(
         job_id = session.submit(export_job(spec, declarations, Path(folder)))
         console.print(f"submitted {spec.name} as {job_id}")
         if follow:
-            _finish(session.follow(job_id, print_progress, DEFAULT_TIMEOUT_SECONDS))
+            _finish(follow_job(session, job_id, DEFAULT_TIMEOUT_SECONDS, spec))
 
 
 @app.command("watch")
@@ -129,7 +150,7 @@ def watch_command(
     Example: almoner job watch 3f0e... --kit build/trial/users/lead@cleveland.example --study cardiology
     """
     with open_session(kit, study) as session:
-        _finish(session.follow(job_id, print_progress, DEFAULT_TIMEOUT_SECONDS))
+        _finish(follow_job(session, job_id, DEFAULT_TIMEOUT_SECONDS))
 
 
 @app.command("list")
@@ -161,26 +182,30 @@ def result_command(
 ) -> None:
     """Fetch a finished job: rounds, releases and the model if all let it go, statistics, or an alignment's noised size.
 
+    What the sites did not sign is refused: the server is not believed.
+
     Example: almoner job result 3f0e... --kit build/trial/users/lead@cleveland.example --study cardiology
     """
+    verify_can_hold(out)
     with open_session(kit, study) as session:
         folder = session.download(job_id, out)
-    result = read_result(folder)
+    found = read_vouched(folder, root_certificate(kit), job_id)
+    result, signed = found.result, f"signed by {', '.join(found.sites)}" if found.sites else "nothing that a site signs"
     if as_json:
-        print_json({**result.model_dump(mode="json"), **_answers(result)})
+        print_json({**result.model_dump(mode="json"), **_answers(result), "signed_by": list(found.sites)})
         return
     if result.statistics is not None:
         for where, answers in result.statistics.answers().items():
             console.print(f"{where}:", style="bold")
             for answer in answers:
                 console.print(f"  {answer.sentence}")
-        console.print(f"{result.job}: files in {folder}")
+        console.print(f"{result.job}: {signed}; files in {folder}")
         return
     if result.alignment is not None:
-        console.print(f"{result.job}: {result.alignment.sentence()}")
+        console.print(f"{result.job}: {result.alignment.sentence()}; {signed}")
         return
     model = f"{len(result.model)} weights" if result.model is not None else "not released by all sites"
-    console.print(f"{result.job}: {len(result.rounds)} rounds; model: {model}; files in {folder}")
+    console.print(f"{result.job}: {len(result.rounds)} rounds; model: {model}; {signed}; files in {folder}")
 
 
 def _answers(result: JobResult) -> dict[str, Any]:
@@ -189,15 +214,6 @@ def _answers(result: JobResult) -> dict[str, Any]:
         return {}
     found = result.statistics.answers()
     return {"answers": {where: [answer.model_dump(mode="json") for answer in own] for where, own in found.items()}}
-
-
-def print_progress(progress: dict[str, Any]) -> None:
-    """Print one line of a job's progress."""
-    phase = progress.get("phase", "")
-    if phase == "train":
-        console.print(f"  round {progress['done']}/{progress['rounds']} done, {len(progress['sites'])} sites")
-    else:
-        console.print(f"  {phase}")
 
 
 def _finish(report: JobReport) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from almoner.cli.app import console, new_group, print_json
-from almoner.flare.held_heads import HEADS_FILE, heads_json, read_heads, verify_against
-from almoner.flare.signed_decisions import verify_decisions
-from almoner.flare.site_files import LEDGER, load_kit
+from almoner.flare.evidence.held_heads import HEADS_FILE, heads_json, read_heads, verify_against
+from almoner.flare.site.signed_decisions import verify_decisions
+from almoner.flare.site.site_files import LEDGER, load_kit
 from almoner.privacy.ledger import Ledger
 from almoner.privacy.ledger_entries import Entry
 
@@ -20,7 +20,7 @@ app = new_group("Read and check a site's privacy ledger; report, back up, reconc
 SITE_ARGUMENT = typer.Argument(help="the site's folder (it holds kit/ and ledger/), or the ledger file itself")
 JSON_OPTION = typer.Option("--json", help="print JSON for scripts")
 
-
+MAX_SHOWN = 1_000_000
 JOB_ARGUMENT = typer.Argument(help="the job's id")
 REASON_OPTION = typer.Option("--reason", help="one line, public, that does not depend on data")
 
@@ -33,7 +33,7 @@ def open_ledger(path: Path) -> Ledger:
 @app.command("show")
 def show_command(
     site: Annotated[Path, SITE_ARGUMENT],
-    last: Annotated[int, typer.Option("--last", help="how many entries, newest last", min=1)] = 20,
+    last: Annotated[int, typer.Option("--last", help="how many entries, newest last", min=1, max=MAX_SHOWN)] = 20,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Show the accounts, the jobs that still hold a reservation, and the last entries.
@@ -49,7 +49,9 @@ def show_command(
         head_row = {"seq": sequence, "hash": head}
         print_json({"accounts": accounts, "open_jobs": jobs, "entries": entries, "head": head_row})
         return
-    table = Table("population", "unit", "ε spent", "ε cap", "δ", "order α", "of the cap in Rényi terms")
+    table = Table(
+        Column("population", overflow="fold"), "unit", "ε spent", "ε cap", "δ", "order α", "of the cap in Rényi terms"
+    )
     for row in accounts:
         table.add_row(
             row["population"],

@@ -28,9 +28,29 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("almoner.cli.operate", "status_command", "Show which sites are connected and what jobs there are."),
     "site": ("almoner.cli.sites", "app", "Set up and run one site."),
     "job": ("almoner.cli.jobs", "app", "Plan, export, submit, approve, follow and fetch jobs."),
+    "workload": (
+        "almoner.cli.workloads",
+        "app",
+        "Add a workload of your own, list them, look at a wheel.",
+    ),
     "ledger": ("almoner.cli.ledgers", "app", "Read and check a site's privacy ledger; report, back up, reconcile."),
     "release": ("almoner.cli.releases", "app", "Answer statistics at one site; draw error against ε."),
-    "redteam": ("almoner.cli.redteam", "app", "Attack what the platform claims, on public data: poisoned updates."),
+    "curve": ("almoner.cli.curve", "curve_command", "Draw a job's quality against its ε, beside its baselines."),
+    "communication": (
+        "almoner.cli.communication",
+        "communication_command",
+        "Train a job in other ways at the same ε, on public data: accuracy against bytes.",
+    ),
+    "personalise": (
+        "almoner.cli.personalise",
+        "personalise_command",
+        "Compare models of each site's own with a job's one, at equal ε.",
+    ),
+    "redteam": ("almoner.cli.redteam", "app", "Attack what the platform claims, on public data."),
+    "audit": ("almoner.cli.audits", "app", "Pack a job's evidence, verify a pack offline, show it as a page."),
+    "threats": ("almoner.cli.threats", "app", "Check and render the threat model."),
+    "bench": ("almoner.cli.bench", "app", "Measure what the pipeline's layers cost, on public data."),
+    "run": ("almoner.cli.run", "run_command", "Run jobs on a real federation, and show their models beside baselines."),
     "demo": ("almoner.cli.demo", "demo_command", "Run the main job end to end, and three jobs that must fail."),
 }
 """Command → (module, its Typer group or function, one line of help)."""

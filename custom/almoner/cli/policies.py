@@ -15,8 +15,8 @@ from almoner.admission.rule import UNSET, Rule, Verdict
 from almoner.admission.rules import DOOR_RULES, RULES
 from almoner.cli.app import console, new_group, print_json
 from almoner.errors import DocumentError
-from almoner.flare.planning import explain_job
-from almoner.flare.site_view import installed_workloads
+from almoner.flare.commands.planning import explain_job
+from almoner.flare.site.site_view import installed_workloads
 from almoner.schema.declarations import (
     Declarations,
     declarations_of_study,
@@ -191,19 +191,3 @@ def _run_tests(root: Path) -> list[CaseResult]:
             result = run_case(case, policy, made[policy.site])
             results.append(CaseResult(f"{path.name}: {result.name}", result.expected, result.refused_by))
     return results
-
-
-@app.command("workloads")
-def workloads_command(as_json: Annotated[bool, JSON_OPTION] = False) -> None:
-    """Print the digests of the installed workloads, which a policy may pin.
-
-    Example: almoner policy workloads
-    """
-    found = installed_workloads()
-    if as_json:
-        print_json({name: vars(facts) for name, facts in found.items()})
-        return
-    for name, facts in found.items():
-        console.print(f"{name}: {facts.dimension} parameters, unit {'/'.join(facts.units)}")
-        console.print(f"  workload_digests {facts.digest}")
-        console.print(f"  initial_weights  {facts.initial_weights}")

@@ -8,11 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from almoner.cli.app import console, errors, new_group, print_json
+from almoner.cli.curve import ROUNDS_OPTION
+from almoner.cli.redteam_run import run_command
 from almoner.data.atomic import write_atomically
 from almoner.errors import PolicyViolation
+from almoner.experiments.defences import Defence
+from almoner.experiments.runs import verify_can_hold
 from almoner.redteam.poisoning.arena import load_arena
 from almoner.redteam.poisoning.catalogue import ATTACKS
-from almoner.redteam.poisoning.defences import Defence, defences_for
+from almoner.redteam.poisoning.defences import defences_for
 from almoner.redteam.poisoning.duel import Arena
 from almoner.redteam.poisoning.matrix import Contest, run_duels
 from almoner.redteam.poisoning.plots import heat_maps
@@ -23,6 +27,7 @@ from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
 
 app = new_group("Attack what the platform claims; on public data alone.")
+app.command("run")(run_command)
 
 PROGRESS_LINES = 20
 """How many lines of progress a whole run prints."""
@@ -45,8 +50,10 @@ def poison_command(
         list[int] | None, typer.Option("--num-byzantine", help="sites that lie, f; repeatable; 1 and 2 if not given")
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="runs of each cell; figures are their means")] = 1,
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="in place of the job's own")] = None,
-    l2_clip_norm: Annotated[float | None, typer.Option("--l2-clip-norm", help="for rules that clip")] = None,
+    rounds: Annotated[int | None, ROUNDS_OPTION] = None,
+    l2_clip_norm: Annotated[
+        float | None, typer.Option("--l2-clip-norm", min=1e-6, max=1e6, help="for rules that clip")
+    ] = None,
     processes: Annotated[int, typer.Option("--processes", min=1, max=64, help="runs at a time")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
 ) -> None:
@@ -60,6 +67,7 @@ def poison_command(
     started = time.monotonic()
     spec = load_document(spec_path, JobSpec)
     attacks, defences = _chosen(attack, tuple(ATTACKS), "attack"), _chosen_defences(defence, defences_for(spec))
+    verify_can_hold(out)
     arena = load_arena(spec, declarations_of_study(root, spec.study), cache, rounds=rounds, l2_clip_norm=l2_clip_norm)
     liars = tuple(dict.fromkeys(num_byzantine or (1, 2)))
     contest = Contest(len(arena.sites), attacks, defences, liars, tuple(range(seeds)))
@@ -101,8 +109,8 @@ def _facts(spec: JobSpec, arena: Arena, contest: Contest) -> dict[str, Any]:
         "job": spec.name,
         "rounds": arena.plan.rounds,
         "local_steps": arena.plan.local_steps,
-        "target_epsilon": spec.privacy.target_epsilon,
-        "target_delta": spec.privacy.target_delta,
+        "target_epsilon": spec.target_epsilon,
+        "target_delta": spec.target_delta,
         "unit": spec.privacy.unit,
         "noise_multiplier": arena.noise_multiplier,
         "l2_clip_norm": arena.l2_clip_norm,

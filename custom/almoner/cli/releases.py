@@ -7,8 +7,9 @@ import typer
 from rich.progress import Progress
 
 from almoner.cli.app import console, errors, new_group, print_json
-from almoner.flare.public_release import public_cells
-from almoner.flare.site_files import load_kit
+from almoner.experiments.runs import verify_can_hold
+from almoner.flare.commands.public_release import public_cells
+from almoner.flare.site.site_files import load_kit
 from almoner.schema.declarations import declarations_of_study
 from almoner.schema.documents import load_document
 from almoner.schema.statistics import StatisticsSpec
@@ -39,7 +40,7 @@ def run_command(
 
     Example: almoner release run jobs/census_release.yaml --site build/census/sites/census-office --kit KIT
     """
-    from almoner.flare.local_release import release_at_site  # the rules take seconds to import
+    from almoner.flare.commands.local_release import release_at_site  # the rules take seconds to import
 
     spec = load_document(spec_path, StatisticsSpec)
     found = release_at_site(load_kit(site / "kit"), spec, kit)
@@ -89,6 +90,7 @@ def curve_command(
     from almoner.release.curve_plot import draw_curve
 
     spec = load_document(spec_path, StatisticsSpec)
+    verify_can_hold(out)
     cells = public_cells(spec, declarations_of_study(root, spec.study), cache)
     with Progress(console=errors, disable=not errors.is_terminal) as progress:
         task = progress.add_task("releasing", total=len(EPSILONS) * runs)

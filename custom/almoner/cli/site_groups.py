@@ -7,9 +7,9 @@ import typer
 
 from almoner.cli.app import console, print_json
 from almoner.cli.approvals import CERT_OPTION, KEY_OPTION, read_file
-from almoner.flare.approval_files import Officer
-from almoner.flare.group_files import read_records, redraw_groups
-from almoner.flare.site_files import load_kit
+from almoner.flare.site.approval_files import Officer
+from almoner.flare.site.group_files import read_records, redraw_groups
+from almoner.flare.site.site_files import load_kit
 from almoner.protection.draw_site import DrawRecord
 
 FOLDER_ARGUMENT = typer.Argument(help="the site's folder: it holds kit/ and ledger/")

@@ -1,20 +1,22 @@
 """`almoner site`: make a site's key, join it with the package, run the server or a site, see and redraw its groups."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from almoner.cli import enrolment
-from almoner.cli.app import console, new_group
+from almoner.cli.app import EXIT_ERROR, console, new_group, print_json
 from almoner.cli.site_groups import groups_command, redraw_command
-from almoner.data.patient_lists import write_lists
-from almoner.flare.dataset_commitments import commit_site_data
-from almoner.flare.public_data import place_public_data
-from almoner.flare.site_files import load_kit
+from almoner.data.patient_lists import SITES, write_lists
+from almoner.errors import ProvisioningError
+from almoner.flare.commands.public_data import place_public_data
+from almoner.flare.site.dataset_commitments import commit_site_data
+from almoner.flare.site.site_files import load_kit
+from almoner.flare.site.unit_joins import join_units
 from almoner.flare.start import run
-from almoner.flare.unit_joins import join_units
 
 app = new_group("Set up and run one site.")
 app.command("request-certificate")(enrolment.request_certificate_command)
@@ -54,6 +56,38 @@ def commit_data_command(
         console.print(f"{name}: {commitment}")
 
 
+@app.command("check-images")
+def check_images_command(
+    site_folder: Annotated[Path, typer.Argument(help="the site's folder: it holds kit/, data/ and ledger/")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
+) -> None:
+    """Read a site's folders of images as jobs would, and tell which lines of labels.csv are left out, and why.
+
+    What it prints is private: it is for this terminal, and nothing of it is sent or logged. Exit code 2 if a line is
+    left out.
+
+    Example: almoner site check-images build/trial/sites/cleveland
+    """
+    from almoner.workloads.image_check import check_image_folder, render_check  # torch and MONAI take seconds to import
+
+    site = load_kit(site_folder / "kit")
+    checks = {
+        name: check_image_folder(site.folder / found.path, found.images)
+        for name, found in site.config.datasets.items()
+        if found.images is not None
+    }
+    if as_json:
+        print_json({name: asdict(check) for name, check in checks.items()})
+    else:
+        if not checks:
+            console.print("no data set here is a folder of images")
+        for name, check in checks.items():
+            for line in render_check(name, check):
+                console.print(line)
+    if any(check.problems for check in checks.values()):
+        raise typer.Exit(EXIT_ERROR)
+
+
 @app.command("synthetic-patients")
 def synthetic_patients_command(
     consortium: Annotated[Path, typer.Argument(help="the provisioned consortium of provisioning/alignment.yaml")],
@@ -62,7 +96,12 @@ def synthetic_patients_command(
 
     Example: almoner site synthetic-patients build/alignment
     """
-    for site, path in write_lists(consortium / "sites").items():
+    sites = consortium / "sites"
+    if not all((sites / site / "kit").is_dir() for site in SITES):
+        raise ProvisioningError(
+            f"{consortium}: has no kits of {' and '.join(SITES)} → almoner provision --declared alignment --out FOLDER"
+        )
+    for site, path in write_lists(sites).items():
         console.print(f"{site}: {path}")
 
 

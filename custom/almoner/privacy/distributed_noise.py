@@ -130,6 +130,7 @@ def distributed_plan(spec: StatisticsSpec, num_sites: int) -> JobPlan:
         PolicyViolation: see `shared_noise`.
     """
     shares = shared_noise(spec, num_sites)
-    assumed = f"{shares[0].num_shares} of {num_sites} sites keep their noise, {spec.num_colluding_sites} may not"
+    counted, colluding = shares[0].num_shares, spec.num_colluding_sites
+    assumed = f"{counted} of {num_sites} sites keep their noise, {colluding} may not, and no unit is at two sites"
     events = tuple(ZcdpRelease(kind="zcdp_release", rho=each.rho, count=1, assumption=assumed) for each in shares)
     return JobPlan(0.0, (PlannedStep(STATISTICS_STEP, events),))

@@ -5,7 +5,8 @@
 `attr.asdict` drops the names of classes, so the tags are our own. Only the classes of `_FIELDS` are written
 or read. A pure ε release becomes integer Laplace of parameter ε and sensitivity 1: both are dominated by
 randomised response at ε, exactly. A ρ-zCDP release becomes the Gaussian of noise multiplier 1/√(2ρ), whose Rényi
-divergence ρα bounds it at every order; only its Rényi ε counts, not its PLD.
+divergence ρα bounds it at every order; only its Rényi ε counts, not its PLD. So it is with shared noise, at integer
+orders. Steps on public data are no operation: they protect nothing, and are charged nothing.
 """
 
 import math
@@ -17,7 +18,7 @@ from dp_accounting.dp_event import DpEvent
 
 from almoner.errors import DocumentError
 from almoner.privacy.events import group_events, quantise
-from almoner.schema.receipt import PrivacyEvent, SampledGaussian, ZcdpRelease
+from almoner.schema.receipt import DistributedGaussian, PrivacyEvent, PublicData, SampledGaussian, ZcdpRelease
 
 MAX_DEPTH = 4
 """ComposedDpEvent of SelfComposedDpEvent of PoissonSampledDpEvent of GaussianDpEvent."""
@@ -58,6 +59,7 @@ _FIELDS: dict[str, dict[str, Callable[[object, str], Any]]] = {
     "PoissonSampledDpEvent": {"sampling_probability": _probability},
     "SelfComposedDpEvent": {"count": _count},
     "ComposedDpEvent": {},
+    "NoOpDpEvent": {},
 }
 """Every class that is let through, and the check of each of its plain fields."""
 _INNER = {"PoissonSampledDpEvent": "event", "SelfComposedDpEvent": "event", "ComposedDpEvent": "events"}
@@ -67,7 +69,9 @@ _INNER = {"PoissonSampledDpEvent": "event", "SelfComposedDpEvent": "event", "Com
 def to_dp_event(event: PrivacyEvent) -> DpEvent:
     """Return one event, on the grid that charges are computed on, in the words of dp_accounting."""
     event = quantise(event)
-    if isinstance(event, SampledGaussian):
+    if isinstance(event, PublicData):
+        return dp_event.NoOpDpEvent()
+    if isinstance(event, SampledGaussian | DistributedGaussian):
         one: DpEvent = dp_event.GaussianDpEvent(event.noise_multiplier)
         if event.sampling_prob < 1:
             one = dp_event.PoissonSampledDpEvent(event.sampling_prob, one)

@@ -7,7 +7,7 @@ that a charge is never below that of the event as written, and equal mechanisms 
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
-from almoner.schema.receipt import PrivacyEvent, PureRelease, SampledGaussian, ZcdpRelease
+from almoner.schema.receipt import DistributedGaussian, PrivacyEvent, PublicData, SampledGaussian, ZcdpRelease
 
 DIGITS = 9
 MAX_EVENT_COUNT = 10_000_000
@@ -24,16 +24,27 @@ def quantise(event: PrivacyEvent) -> PrivacyEvent:
 
     *Guarantee*: σ does not grow, q, ε and ρ do not shrink, `count` stays; relative change at most 1e-8.
     """
-    if isinstance(event, SampledGaussian):
-        return SampledGaussian(
-            kind="sampled_gaussian",
-            noise_multiplier=_round_decimal(event.noise_multiplier, ROUND_FLOOR),
-            sampling_prob=_round_decimal(event.sampling_prob, ROUND_CEILING),
-            count=event.count,
-        )
-    if isinstance(event, ZcdpRelease):
-        return event.model_copy(update={"rho": _round_decimal(event.rho, ROUND_CEILING)})
-    return PureRelease(kind="pure_release", epsilon=_round_decimal(event.epsilon, ROUND_CEILING), count=event.count)
+    if isinstance(event, PublicData):
+        return event
+    if isinstance(event, SampledGaussian | DistributedGaussian):
+        safe = {
+            "noise_multiplier": _round_decimal(event.noise_multiplier, ROUND_FLOOR),
+            "sampling_prob": _round_decimal(event.sampling_prob, ROUND_CEILING),
+        }
+    elif isinstance(event, ZcdpRelease):
+        safe = {"rho": _round_decimal(event.rho, ROUND_CEILING)}
+    else:
+        safe = {"epsilon": _round_decimal(event.epsilon, ROUND_CEILING)}
+    return event.model_copy(update=safe)
+
+
+def has_loss_distribution(event: PrivacyEvent) -> bool:
+    """Say whether an event has a privacy loss distribution, or only bounds on its Rényi divergence.
+
+    ρ-zCDP bounds the moments of a loss, not its distribution: the PLD of the continuous Gaussian does not dominate the
+    discrete one's. Nor does it where discrete noise is shared.
+    """
+    return not isinstance(event, ZcdpRelease | DistributedGaussian)
 
 
 def group_events(events: Iterable[PrivacyEvent]) -> tuple[PrivacyEvent, ...]:

@@ -6,6 +6,7 @@ however valid, cannot contain every head that others hold.
 """
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,12 @@ def head_statement(site: str, seq: int, entry_hash: str, occasion: str) -> bytes
     return canonical_json(
         {"almoner": "ledger-head-v1", "site": site, "seq": seq, "hash": entry_hash, "occasion": occasion}
     )
+
+
+def cosign_statement(site: str, job_id: str, heads: Mapping[str, SignedHead]) -> bytes:
+    """Return what a site signs about the heads that it keeps from a job's start on."""
+    listed = {name: [head.seq, head.hash, head.occasion] for name, head in heads.items()}
+    return canonical_json({"almoner": "cosign-v1", "site": site, "job": job_id, "heads": listed})
 
 
 def pack_heads(sites: tuple[str, ...], heads: dict[str, SignedHead]) -> bytes:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from almoner.errors import LedgerError, PolicyViolation
-from almoner.privacy.budget import CHARGE_GRID, RenyiFilter, charge_of
+from almoner.privacy.budget import CHARGE_GRID, MAX_ORDER, RenyiFilter, charge_of
 from almoner.privacy.ledger_entries import (
     Abandoned,
     AccountOpened,
@@ -109,6 +109,7 @@ class Replay:
     def _open(self, opened: AccountOpened) -> None:
         account = opened.account
         self._require(account.population not in self.accounts, f"account {account.population} was opened already")
+        self._require(opened.order <= MAX_ORDER, f"order {opened.order} is one that no account is opened at")
         try:
             renyi = RenyiFilter(account.epsilon_cap, account.delta, opened.order)
         except PolicyViolation as error:

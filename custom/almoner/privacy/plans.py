@@ -2,6 +2,7 @@
 
 from almoner.errors import DocumentError, PolicyViolation
 from almoner.privacy.distributed_noise import distributed_plan
+from almoner.privacy.distributed_training import assumption_of
 from almoner.privacy.plan import JobPlan, PlannedStep, job_events, largest_target_epsilon
 from almoner.privacy.statistics_plan import statistics_plan
 from almoner.schema.envelope import AnyJobSpec
@@ -21,10 +22,18 @@ def plan_of(spec: AnyJobSpec, num_sites: int) -> JobPlan:
         DocumentError: the noise cannot be calibrated to the target, or there are too few sites for distributed noise.
     """
     if isinstance(spec, JobSpec):
-        return job_events(spec)
+        return _training(spec, num_sites)
     if isinstance(spec, StatisticsSpec):
         return _statistics(spec, num_sites)
     return _alignment(spec)
+
+
+def _training(spec: JobSpec, num_sites: int) -> JobPlan:
+    """Plan a training job under its mechanism."""
+    try:
+        return job_events(spec, assumption_of(spec, num_sites))
+    except PolicyViolation as error:
+        raise DocumentError(f"job {spec.name}: {error}") from None
 
 
 def _statistics(spec: StatisticsSpec, num_sites: int) -> JobPlan:
@@ -53,12 +62,12 @@ def largest_epsilon(spec: AnyJobSpec, num_sites: int, remaining_rdp: float, orde
     Returns:
         The job's own target, or a multiple of 0.01 below it; 0.0 when none fits, or where there is no target to lower.
     """
-    if isinstance(spec, PsiSpec):
+    if isinstance(spec, PsiSpec) or spec.target_epsilon is None:
         return 0.0
     if plan_of(spec, num_sites).charge(order) <= remaining_rdp:
-        return spec.privacy.target_epsilon
+        return spec.target_epsilon
     if isinstance(spec, JobSpec):
-        return largest_target_epsilon(spec, remaining_rdp, order)
+        return largest_target_epsilon(spec, remaining_rdp, order, assumption_of(spec, num_sites))
     low, high = 0, round(spec.privacy.target_epsilon * 100)
     while high - low > 1:
         middle = (low + high) // 2

@@ -11,9 +11,9 @@ from functools import lru_cache
 from dp_accounting.pld import privacy_loss_distribution as library
 
 from almoner.errors import AlmonerError, DocumentError
-from almoner.privacy.events import group_events, quantise
+from almoner.privacy.events import group_events, has_loss_distribution, quantise
 from almoner.privacy.rdp import rdp_epsilon
-from almoner.schema.receipt import PrivacyEvent, PureRelease, SampledGaussian, ZcdpRelease
+from almoner.schema.receipt import PrivacyEvent, PublicData, PureRelease, SampledGaussian
 
 COARSE_GRID = 1e-3
 FINE_GRID = 1e-4
@@ -32,8 +32,8 @@ def _distribution(event: PrivacyEvent, grid: float) -> library.PrivacyLossDistri
     if isinstance(event, PureRelease):
         one_run = library.from_discrete_laplace_mechanism(event.epsilon, value_discretization_interval=grid)
         return one_run.self_compose(event.count)
-    if isinstance(event, ZcdpRelease):
-        raise AlmonerError("a ρ-zCDP release has no privacy loss distribution → use its Rényi bound")
+    if not isinstance(event, SampledGaussian):
+        raise AlmonerError(f"an event of kind {event.kind} has no privacy loss distribution → use its Rényi bound")
     if event.sampling_prob == 1:  # `count` Gaussians are one Gaussian of σ/√count, exactly
         sigma = event.noise_multiplier / math.sqrt(event.count)
         return library.from_gaussian_mechanism(sigma, value_discretization_interval=grid)
@@ -57,20 +57,17 @@ def _epsilon_on_grid(events: tuple[PrivacyEvent, ...], delta: float, grid: float
 
 
 def _has_pld(events: tuple[PrivacyEvent, ...], renyi: float) -> bool:
-    """Say whether the events have a PLD that stays within memory and seconds.
-
-    ρ-zCDP bounds the moments of a loss, not its distribution: the PLD of the continuous Gaussian does not dominate the
-    discrete one's.
-    """
-    if any(isinstance(event, ZcdpRelease) for event in events):
+    """Say whether the events have a PLD that stays within memory and seconds."""
+    if not all(map(has_loss_distribution, events)):
         return False
     runs = sum(e.count for e in events if not (isinstance(e, SampledGaussian) and e.sampling_prob == 1))
     return renyi <= MAX_EPSILON and runs <= MAX_RUNS
 
 
 def _fixed(events: Iterable[PrivacyEvent]) -> tuple[PrivacyEvent, ...]:
-    """Return events on the safe grid, equal ones merged, in one order whatever theirs was."""
-    return tuple(sorted(group_events(quantise(event) for event in events), key=repr))
+    """Return what is protected of the events, on the safe grid, equal ones merged, in one order whatever theirs was."""
+    protected = (quantise(event) for event in events if not isinstance(event, PublicData))
+    return tuple(sorted(group_events(protected), key=repr))
 
 
 def fixed_distribution(events: Iterable[PrivacyEvent]) -> library.PrivacyLossDistribution | None:
@@ -96,7 +93,7 @@ def pld_epsilon(events: Iterable[PrivacyEvent], delta: float) -> float:
 
     Losses are rounded up onto a grid of 1e-3, below ε=1 of 1e-4. Both the PLD and the Rényi bound are
     valid; the smaller is returned, and the Rényi bound alone where a PLD would not be affordable, or where an event
-    is ρ-zCDP, which has none.
+    is ρ-zCDP or shared noise, which have none.
 
     *Guarantee*: the events together are (ε, δ)-DP under add-or-remove-one; 0 for no events.
 

@@ -13,7 +13,7 @@ from dp_accounting.rdp import RdpAccountant
 
 from almoner.errors import AlmonerError
 from almoner.privacy.events import quantise
-from almoner.schema.receipt import PrivacyEvent, SampledGaussian, ZcdpRelease
+from almoner.schema.receipt import DistributedGaussian, PrivacyEvent, PublicData, SampledGaussian, ZcdpRelease
 
 NO_NOISE = 0.01
 """A noise multiplier below this is charged as no noise at all (its divergence is above 1000 at every order)."""
@@ -73,7 +73,8 @@ def rdp(event: PrivacyEvent, order: int) -> float:
     """Bound the Rényi divergence of one event, its count included.
 
     *Guarantee*: at least the divergence at `order` between the outputs on any two data sets that differ in
-    one unit, in either direction; infinite where the event has no noise to speak of.
+    one unit, in either direction; infinite where the event has no noise to speak of. Public data is no data about a
+    protected unit, and has none.
 
     Args:
         event: what is released; put on the grid of `quantise` first.
@@ -89,10 +90,12 @@ def rdp(event: PrivacyEvent, order: int) -> float:
     if type(order) is not int or order < 2:
         raise AlmonerError(f"Rényi order {order!r} is not an integer of at least 2 → use the account's order")
     event = quantise(event)
-    if isinstance(event, SampledGaussian):
+    if isinstance(event, SampledGaussian | DistributedGaussian):
         return event.count * _gaussian_rdp(event.noise_multiplier, event.sampling_prob, order)
     if isinstance(event, ZcdpRelease):
         return event.count * event.rho * order
+    if isinstance(event, PublicData):
+        return 0.0
     return event.count * _pure_rdp(event.epsilon, order)
 
 
@@ -117,7 +120,7 @@ def rdp_epsilon(events: Iterable[PrivacyEvent], delta: float) -> float:
 
     *Guarantee*: the events together are (ε, δ)-DP under add-or-remove-one; 0 for no events.
     """
-    fixed = tuple(events)
+    fixed = tuple(event for event in events if not isinstance(event, PublicData))
     if not fixed:
         return 0.0
     if all(isinstance(event, ZcdpRelease) for event in fixed):

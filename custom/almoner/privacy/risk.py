@@ -11,7 +11,7 @@ import numpy as np
 from riskcal.analysis import get_advantage_from_pld, get_beta_from_pld
 
 from almoner.privacy.pld import fixed_distribution
-from almoner.schema.receipt import PrivacyEvent
+from almoner.schema.receipt import PrivacyEvent, PublicData
 
 FALSE_POSITIVE_RATES = (0.001, 0.01, 0.1)
 
@@ -40,7 +40,7 @@ def attack_risk(events: Iterable[PrivacyEvent]) -> AttackRisk | None:
 
     Reference: Kulynych, Gomez et al., arXiv:2407.02191, Algorithm 1.
     """
-    fixed = tuple(events)
+    fixed = tuple(event for event in events if not isinstance(event, PublicData))
     if not fixed:
         return AttackRisk(0.0, FALSE_POSITIVE_RATES)
     distribution = fixed_distribution(fixed)

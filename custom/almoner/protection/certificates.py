@@ -4,7 +4,8 @@ FLARE's centrally made certificates carry neither BasicConstraints nor a role fo
 any certificate of the consortium could sign others that a chain of two would accept. Hence: the fingerprint is the
 roster's, the root itself signed it, and the subject is the site's name without the role of a server or user.
 
-There is no clock here: validity in time and revocation are the affair of the connection, and of the next roster.
+There is no clock here: validity in time is the affair of the connection, and a site's certificate goes out of use with
+the next roster. Users' certificates: `admission.user_certificates`.
 """
 
 from cryptography import x509

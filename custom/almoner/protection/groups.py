@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from almoner.errors import PolicyViolation
 from almoner.protection.parties import MIN_SITES, Parties
 from almoner.robust.conditions import min_rows
-from almoner.schema.job import GroupRuleKind
+from almoner.schema.aggregation import GroupRuleKind
 
 MIN_GROUPS = 3
 """Of two groups that disagree, nothing tells which one is bad."""

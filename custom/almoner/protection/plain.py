@@ -45,10 +45,13 @@ class PlainServer(ServerProtection):
     Args:
         dimension: entries d of every vector.
         min_sites: fewest contributors of a round.
+        least_energy: an update whose entries squared sum to less lacks its declared noise, and is left out; see
+            `training.floor`, also for what this does not find.
     """
 
-    def __init__(self, dimension: int, min_sites: int) -> None:
+    def __init__(self, dimension: int, min_sites: int, least_energy: float = 0.0) -> None:
         self._dimension, self._min_sites = check_dimension(dimension), min_sites
+        self._least_energy = least_energy
 
     def set_up(self, sites: tuple[str, ...]) -> Conversation[tuple[str, ...]]:
         """Ask nothing: there are no keys."""
@@ -62,7 +65,7 @@ class PlainServer(ServerProtection):
         values = {}
         for site, answer in answers.items():
             try:
-                values[site] = _read(answer, Kind.ADDEND, 1, self._dimension, f"round {number}: message of {site}")
+                values[site] = self._read_update(answer, f"round {number}: message of {site}")
             except ProtocolError as error:
                 logger.warning("left out: %s", error)
         if len(values) < self._min_sites:
@@ -70,6 +73,14 @@ class PlainServer(ServerProtection):
         named = tuple(site for site in answers if site not in values)
         total, report = self._combine(number, values)
         return RoundTotal(tuple(values), total, named=named, report=report)
+
+    def _read_update(self, answer: bytes, where: str) -> IntVector:
+        """Return the values of a site's message; refuse those that are quieter than the declared noise."""
+        values = _read(answer, Kind.ADDEND, 1, self._dimension, where)
+        as_floats = values.astype(np.float64)  # squares of what a site may send wrap 64-bit integers
+        if float(as_floats @ as_floats) < self._least_energy:
+            raise ProtocolError(f"{where}: quieter than the noise that the job declares → see the site's trainer")
+        return values
 
     def _combine(self, number: int, values: dict[str, IntVector]) -> tuple[bytes, dict[str, Any] | None]:
         """Return the total of a round, and what is to be reported of it."""

@@ -32,6 +32,7 @@ class RobustTerms:
         step: distance of two grid points.
         sampling_prob: q.
         rule: returns the rule of a round for a seed, which nobody knew before all its updates were there.
+        least_energy: as of `PlainServer`.
     """
 
     declared: dict[str, int]
@@ -40,6 +41,7 @@ class RobustTerms:
     step: float
     sampling_prob: float
     rule: Callable[[bytes], Rule]
+    least_energy: float = 0.0
 
 
 class RobustServer(PlainServer):
@@ -50,7 +52,7 @@ class RobustServer(PlainServer):
     """
 
     def __init__(self, terms: RobustTerms) -> None:
-        super().__init__(terms.dimension, terms.min_sites)
+        super().__init__(terms.dimension, terms.min_sites, terms.least_energy)
         self._terms = terms
 
     def _combine(self, number: int, values: dict[str, IntVector]) -> tuple[bytes, dict[str, Any] | None]:

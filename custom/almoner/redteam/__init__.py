@@ -1,1 +1,1 @@
-"""Attacks on what the platform claims: poisoning first; on public data alone."""
+"""Attacks on what the platform claims: ε, membership, pictures, poisoning; on public data alone."""

@@ -1,14 +1,12 @@
 """A site's part of a distributed request: its integers, with its share of the noise."""
 
 import numpy as np
-import opendp.prelude as dp
 from numpy.typing import NDArray
 
+from almoner.privacy.discrete_gaussian import discrete_gaussian
 from almoner.privacy.distributed_noise import shared_noise
 from almoner.protection.modulus import MODULUS
 from almoner.schema.statistics import StatisticsSpec
-
-dp.enable_features("contrib")
 
 
 def noised_share(spec: StatisticsSpec, exact: NDArray[np.int64], num_sites: int) -> NDArray[np.int64]:
@@ -43,12 +41,6 @@ def in_units(spec: StatisticsSpec, total: NDArray[np.int64], num_sites: int) -> 
     """Return a total in units, rounded to whole ones, from the steps that it was added up in; int64[D]."""
     parts = [(2 * total[each.part.cells] + each.steps) // (2 * each.steps) for each in shared_noise(spec, num_sites)]
     return np.concatenate(parts)
-
-
-def discrete_gaussian(sigma: float, size: int) -> NDArray[np.int64]:
-    """Draw from OpenDP's exact discrete Gaussian, centred at 0; int64[size]."""
-    space = dp.vector_domain(dp.atom_domain(T="i64"), size=size), dp.l2_distance(T="i64")
-    return np.array(dp.m.make_gaussian(*space, scale=sigma)([0] * size), dtype=np.int64)
 
 
 def _signed(value: int) -> int:

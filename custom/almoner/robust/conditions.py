@@ -1,7 +1,7 @@
 """How many rows each rule needs to withstand f Byzantine ones: the conditions of the papers."""
 
 from almoner.errors import PolicyViolation
-from almoner.schema.job import PreAggregationKind, RuleKind
+from almoner.schema.aggregation import PreAggregationKind, RuleKind
 
 BUCKET_SIZE = 2
 """Rows of a bucket (Karimireddy et al., arXiv:2006.09365, who find that 2 is enough)."""

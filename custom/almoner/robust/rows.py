@@ -2,7 +2,7 @@
 
 A row is a mean update, in the unit of one record's gradient: u_i · step / (q · N_i), with u_i the integers on the
 job's grid, q the sampling probability and N_i the declared, public size of who sent it. Nothing that a site claims
-enters. Sites divide what they open by q · N of all contributors (`apply_update`), so what a rule returned is taken
+enters. Sites divide what they open by q · N of all contributors (`Descent.apply`), so what a rule returned is taken
 times that, and rounded to the grid.
 
 *Guarantee*: each entry is one product of float64 numbers, rounded once; equal inputs give equal bits on every machine.

@@ -12,7 +12,7 @@ from almoner.robust.admit import NotVetted, admit, check_input, take_all
 from almoner.robust.cloud import Cloud, Matrix, Rows
 from almoner.robust.conditions import require
 from almoner.robust.report import Aggregate, RowReport, RuleReport, Vector
-from almoner.schema.job import PreAggregationKind, RuleKind
+from almoner.schema.aggregation import PreAggregationKind, RuleKind
 
 
 @dataclass(frozen=True)

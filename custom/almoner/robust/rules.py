@@ -11,7 +11,7 @@ from almoner.robust.geometric_median import GeometricMedian
 from almoner.robust.krum import Krum, MultiKrum
 from almoner.robust.mixing import Bucketing, NearestNeighbourMixing
 from almoner.robust.rule import PreAggregation, Rule
-from almoner.schema.job import PreAggregationKind, RuleKind
+from almoner.schema.aggregation import PreAggregationKind, RuleKind
 
 _PLAIN: dict[RuleKind, Callable[[int, tuple[PreAggregation, ...]], Rule]] = {
     rule.kind: rule for rule in (Krum, MultiKrum, Bulyan, Median, TrimmedMean, GeometricMedian)

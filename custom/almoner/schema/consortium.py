@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from almoner.schema.base import Digest, Document, HostName, Model, Name, UserName, org_code
+from almoner.schema.confidential import ConfidentialComputing
 
 ROLES = ("project_admin", "org_admin", "lead", "member")
 """FLARE's own roles; a consortium may add others under `roles`."""
@@ -43,6 +44,7 @@ class Consortium(Document):
     users: Annotated[tuple[UserEntry, ...], Field(min_length=1)]
     roles: Annotated[dict[Name, tuple[Right, ...]], Field(default_factory=dict)]
     studies: dict[Name, StudyEntry]
+    confidential_computing: ConfidentialComputing | None = None
 
     @model_validator(mode="after")
     def _names_agree(self) -> "Consortium":

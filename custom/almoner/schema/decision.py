@@ -1,10 +1,17 @@
 """A site's answer to a job: admitted, or refused with every rule that it breaks."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from almoner.schema.base import Digest, Model, Name, PlainText
+from almoner.schema.base import Digest, Model, Name, PlainText, canonical_json
+
+
+def decision_statement(recorded: Mapping[str, Any]) -> bytes:
+    """Return what a site signs about a decision in its ledger: all that the entry says but the signature."""
+    said = {key: value for key, value in recorded.items() if key != "signature"}
+    return canonical_json({"almoner": "decision-v1", "decision": said})
 
 
 def show_epsilon(value: float) -> str:

@@ -12,7 +12,9 @@ from pathlib import Path
 from almoner.errors import DocumentError
 from almoner.schema.consortium import Consortium
 from almoner.schema.documents import load_document
+from almoner.schema.envelope import AnyJobSpec
 from almoner.schema.policy import ConsortiumPolicy, SitePolicy
+from almoner.schema.psi import PsiSpec
 from almoner.schema.site import SiteConfig
 
 DEFAULT = "consortium"
@@ -83,6 +85,24 @@ def declarations_of_study(root: Path, study: str) -> Declarations:
     raise DocumentError(f"{root / 'provisioning'}: no consortium has study '{study}' → one of {known}")
 
 
+def job_sites(spec: AnyJobSpec, declarations: Declarations) -> tuple[str, ...]:
+    """Return the sites that a job goes to: those of its study that have its data set; of an alignment, those it names.
+
+    Raises:
+        DocumentError: there are fewer than the job's min_sites.
+    """
+    study = declarations.consortium.sites_of_study(spec.study)
+    sites = tuple(declarations.nominal_records(spec.dataset, study))
+    if isinstance(spec, PsiSpec):
+        sites = tuple(site for site in sites if site in spec.sites)
+    if len(sites) < spec.min_sites:
+        raise DocumentError(
+            f"job {spec.name}: study {spec.study} has {len(sites)} sites with data set {spec.dataset}, "
+            f"the job wants min_sites={spec.min_sites} → correct study or dataset, or lower min_sites"
+        )
+    return sites
+
+
 def declared_consortia(root: Path) -> dict[str, Consortium]:
     """Read who takes part in each declared consortium, by declared name, the default one first.
 
@@ -93,6 +113,8 @@ def declared_consortia(root: Path) -> dict[str, Consortium]:
     consortia, owners = {}, dict[tuple[str, str], Path]()
     for declared in (DEFAULT, *(name for name in others if name != DEFAULT)):
         path = root / "provisioning" / f"{declared}.yaml"
+        if not path.exists():
+            raise DocumentError(f"{path}: there is none → run this in a checkout, or name one by --root")
         consortia[declared] = load_document(path, Consortium)
         if declared in NO_CONSORTIUM:
             raise DocumentError(f"{path}: policies/{declared}/ is not a consortium's → give the file another name")

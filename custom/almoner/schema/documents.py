@@ -18,6 +18,8 @@ from almoner.schema.job import JobSpec
 from almoner.schema.policy import ConsortiumPolicy, SitePolicy
 from almoner.schema.policy_case import PolicyTests
 from almoner.schema.site import SiteConfig
+from almoner.schema.threat_model import ThreatModel
+from almoner.schema.workload import WorkloadDeclaration
 
 MAX_DOCUMENT_BYTES = 256_000
 """Ten times a roster of 50 sites; the parser needs some 2 s for as much text made to be slow."""
@@ -30,8 +32,20 @@ DOCUMENTS: dict[str, type[BaseModel]] = {
     "site": SiteConfig,
     "consortium": Consortium,
     "policy-tests": PolicyTests,
+    "workload": WorkloadDeclaration,
+    "threat-model": ThreatModel,
 }
 """The documents whose JSON Schema `almoner schema NAME` prints."""
+
+_REMEDIES = {
+    "extra_forbidden": "remove it, or correct its spelling",
+    "missing": "add it",
+    "model_type": "give its fields, one `name: value` a line",
+}
+"""What to do about a problem, by pydantic's name for it, where its message does not say it."""
+
+_TAGS = ("kind", "mechanism")
+"""The fields that unions are told apart by."""
 
 D = TypeVar("D", bound=BaseModel)
 
@@ -81,14 +95,14 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: str(
 def _locate(node: yaml.Node | None, path: tuple[int | str, ...]) -> tuple[int, list[str]]:
     """Return the 1-based line of the deepest part of a path that is in the file, and the parts that are.
 
-    Below the root, pydantic puts the tag of a union, a mapping's `kind`, before the part in that mapping: it is left
-    out, also where a field has the tag's name.
+    Below the root, pydantic puts the tag of a union, a mapping's `kind` or `mechanism`, before the part in that
+    mapping: it is left out, also where a field has the tag's name.
     """
     line, found, entered = 1, list[str](), False
     for part in path:
         if isinstance(node, yaml.MappingNode):
             pairs = {key.value: (key, value) for key, value in node.value}
-            is_tag = entered and "kind" in pairs and pairs["kind"][1].value == part
+            is_tag = entered and part in [pairs[tag][1].value for tag in _TAGS if tag in pairs]
             entered = False
             if is_tag or part not in pairs:
                 continue
@@ -104,14 +118,16 @@ def _locate(node: yaml.Node | None, path: tuple[int | str, ...]) -> tuple[int, l
 
 
 def _explain(error: ValidationError, node: yaml.Node | None, source: str) -> str:
-    """Turn pydantic's report into `file:line: field: message`, unknown fields first, the others counted."""
-    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
+    """Turn a report into `file:line: field: message`: a wrong kind first, then unknown fields; others counted."""
+    problems = sorted(
+        error.errors(include_url=False), key=lambda one: (one["loc"] != ("kind",), one["type"] != "extra_forbidden")
+    )
     first = problems[0]
     line, found = _locate(node, first["loc"])
     if first["type"] == "missing":
         found.append(str(first["loc"][-1]))
     field = ".".join(found) or "document"
-    remedy = {"extra_forbidden": "remove it, or correct its spelling", "missing": "add it"}.get(first["type"], "")
+    remedy = _REMEDIES.get(first["type"], "")
     message = first["msg"].removeprefix("Value error, ")
     text = f"{source}:{line}: {field}: {message}" + (f" → {remedy}" if remedy else "")
     return text + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")

@@ -1,11 +1,11 @@
 """Every kind of job, and the envelope in which one is submitted once."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, RootModel, StringConstraints, model_validator
 
 from almoner.errors import ProtocolError
-from almoner.schema.base import Document, Name, PlainText
+from almoner.schema.base import Digest, Document, Name, PlainText
 from almoner.schema.job import JobSpec
 from almoner.schema.psi import PsiSpec
 from almoner.schema.statistics import StatisticsSpec
@@ -39,15 +39,20 @@ class JobEnvelope(Document):
         spec: the job.
         sites: the sites that the job is for, in roster order.
         nonce: 128 random bits in hexadecimal; a site accepts a nonce once.
+        issued_unix_seconds: when it was exported, by the submitter's clock.
         expires_unix_seconds: no site accepts the envelope after this time.
         almoner_version: the release that rendered the folder; sites compare it with their own.
+        workload_package: digest of the package that the workload comes from, as it was installed at the export; ""
+            where it comes with Almoner. Sites compare it with their own, so that all train the same code.
     """
 
     spec: AnyJobSpec
     sites: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)]
     nonce: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    issued_unix_seconds: Annotated[int, Field(gt=0, lt=2**53)]
     expires_unix_seconds: Annotated[int, Field(gt=0, lt=2**53)]
     almoner_version: PlainText
+    workload_package: Digest | Literal[""]
 
     @model_validator(mode="after")
     def _sites_are_distinct_and_enough(self) -> "JobEnvelope":

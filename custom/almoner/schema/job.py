@@ -1,10 +1,16 @@
 """What a data scientist asks for when a model is to be trained: the JobSpec."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from almoner.schema.aggregation import (
+    AggregationSpec,
+    Grouping,
+    PlainAggregation,
+    RobustAggregation,
+    SecaggAggregation,
+)
 from almoner.schema.base import (
     Delta,
     Document,
@@ -27,29 +33,6 @@ TRUST_MODELS: dict[str, TrustModel] = {
 }
 """Kind of aggregation → what it asks one to believe, where an operator made the sites' keys."""
 
-RuleKind = Literal[
-    "krum",
-    "multi_krum",
-    "bulyan",
-    "median",
-    "trimmed_mean",
-    "geometric_median",
-    "centered_clipping",
-    "norm_clipped_mean",
-]
-"""Byzantine-robust rules; see `almoner.robust`."""
-GroupRuleKind = Literal["median", "trimmed_mean", "krum"]
-"""Those whose result is the same to the last bit on every machine, so that each site can compute it itself."""
-PreAggregationKind = Literal["nearest_neighbour_mixing", "bucketing", "static_clipping"]
-"""What may be done to the rows before the rule, in the order given."""
-
-CLIPPING = ("static_clipping", "centered_clipping", "norm_clipped_mean")
-"""The rules and pre-aggregations that need an l2_clip_norm."""
-
-ClipNorm = Annotated[float, Field(ge=1e-6, le=1e6)]
-ByzantineSites = Annotated[int, Field(ge=1, le=24)]
-"""Sites that may send anything, f: less than half of at most 50."""
-
 MAX_ROUNDS = 10_000
 MIN_TARGET_EPSILON = 0.01
 MIN_TARGET_DELTA = 1e-10
@@ -57,131 +40,78 @@ MIN_TARGET_DELTA = 1e-10
 
 
 class TrainingSpec(Model):
-    """How a site trains. Nothing here can change what the privacy parameters claim."""
+    """How a site trains. Nothing here can change what the privacy parameters claim.
+
+    Args:
+        server_momentum: share of the last step that every site adds to the next; 0 for none.
+        proximal: μ, how strongly local steps are drawn back to the round's first weights (FedProx); 0 for none.
+        update_bits: bits of one integer of an update, with sign.
+    """
 
     local_steps: Annotated[int, Field(ge=1, le=1000)]
     learning_rate: Annotated[float, Field(gt=0, le=1000)]
+    server_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    proximal: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    update_bits: Annotated[int, Field(ge=4, le=16)] = 16
+
+    @model_validator(mode="after")
+    def _pull_is_no_push(self) -> "TrainingSpec":
+        if self.learning_rate * self.proximal > 1:
+            raise ValueError("proximal: above 1 / learning_rate it throws weights past where they started; lower it")
+        return self
+
+    @property
+    def update_limit(self) -> int:
+        """The largest integer of an update."""
+        return (1 << (self.update_bits - 1)) - 1
 
 
-class PrivacySpec(Model):
-    """What is protected, and how strongly. No field has a default.
+class TrainingPrivacy(Model):
+    """What all mechanisms state. No field has a default.
 
     Args:
         unit: what one neighbour is (patient, account, drive).
-        target_epsilon: ε of the whole training run at one site, at `target_delta`.
-        max_grad_norm: L2 bound on one unit's gradient.
+        max_grad_norm: L2 bound on one unit's gradient; without privacy, on the mean gradient of a step.
         sampling_prob: probability with which a unit is in a step (Poisson).
     """
 
     unit: Name
     neighboring_relation: NeighboringRelation
-    mechanism: Literal["dp_sgd"]
-    target_epsilon: Annotated[Epsilon, Field(ge=MIN_TARGET_EPSILON)]
-    target_delta: Annotated[Delta, Field(ge=MIN_TARGET_DELTA)]
     max_grad_norm: Annotated[float, Field(gt=0, le=1000)]
     sampling_prob: Probability
 
 
-class PlainAggregation(Model):
-    """Sites send their noised updates in clear; the server sees each."""
-
-    kind: Literal["plain"]
-
-
-class HeAggregation(Model):
-    """Sites send BFV ciphertexts; the server adds what it cannot read.
+class TargetPrivacy(TrainingPrivacy):
+    """What mechanisms with a guarantee state besides.
 
     Args:
-        num_colluding_sites: sites assumed to collude, c. All sites of a job share the key, so a server
-            with one colluding site reads single (still noised) updates; the field states what is assumed.
+        target_epsilon: ε of the whole training run at one site, at `target_delta`.
     """
 
-    kind: Literal["he"]
-    num_colluding_sites: Annotated[int, Field(ge=1, le=50)]
+    target_epsilon: Annotated[Epsilon, Field(ge=MIN_TARGET_EPSILON)]
+    target_delta: Annotated[Delta, Field(ge=MIN_TARGET_DELTA)]
 
 
-class RobustAggregation(Model):
-    """Sites send their noised updates in clear; the server combines them so that a few bad ones do little.
+class DpSgdPrivacy(TargetPrivacy):
+    """Each site's update carries all the noise that its ε needs."""
 
-    Args:
-        rule: how the server combines them.
-        num_byzantine_sites: sites that may send anything, f. It is about robustness, and protects no update.
-        pre: what is done to the updates before the rule, in this order.
-        l2_clip_norm: L2 norm to which mean updates are cut, for what clips; not to be given otherwise.
-    """
-
-    kind: Literal["robust"]
-    rule: RuleKind
-    num_byzantine_sites: ByzantineSites
-    pre: tuple[PreAggregationKind, ...] = ()
-    l2_clip_norm: ClipNorm | None = None
-
-    @model_validator(mode="after")
-    def _clips_as_it_says(self) -> "RobustAggregation":
-        if len(set(self.pre)) != len(self.pre):
-            raise ValueError("pre: a step is named twice")
-        clipping = [step for step in (*self.pre, self.rule) if step in CLIPPING]
-        if clipping and self.l2_clip_norm is None:
-            raise ValueError(f"l2_clip_norm: {clipping[0]} needs it; give the norm that mean updates are cut to")
-        if not clipping and self.l2_clip_norm is not None:
-            raise ValueError(f"l2_clip_norm: nothing here clips; leave it out, or use one of {', '.join(CLIPPING)}")
-        return self
+    mechanism: Literal["dp_sgd"]
 
 
-@dataclass(frozen=True)
-class Grouping:
-    """How the groups of a grouped job are combined; see `SecaggAggregation`."""
+class DistributedDpPrivacy(TargetPrivacy):
+    """Each site adds a share of the noise, inside secure aggregation; only the noised total opens."""
 
-    groups: int
-    rule: GroupRuleKind
-    num_byzantine_sites: int
-    l2_clip_norm: float
+    mechanism: Literal["distributed_dp"]
 
 
-class SecaggAggregation(Model):
-    """Sites send masked updates; masks cancel in the sum, and are rebuilt from shares where sites drop out.
+class NoPrivacy(TrainingPrivacy):
+    """No noise, no ε: for data that its sites registered as public."""
 
-    With `groups`, each group of sites has a sum of its own, and a robust rule combines the groups' means. Either all
-    four fields about groups are given, or none.
-
-    Args:
-        num_colluding_sites: sites that may give the server all that they know, c: it then learns the sum of at
-            least two others, and no less. The larger c is, the more sites a round, or each group, needs.
-        groups: into how many groups the study's sites are drawn, once for the study, m.
-        rule: how the groups' means are combined; each site computes it itself.
-        num_byzantine_sites: sites that may send any values, f. Each spoils its group; f may exceed c.
-        l2_clip_norm: L2 norm to which the groups' means are cut.
-    """
-
-    kind: Literal["secagg"]
-    num_colluding_sites: Annotated[int, Field(ge=1, le=50)]
-    groups: Annotated[int, Field(ge=2, le=16)] | None = None
-    rule: GroupRuleKind | None = None
-    num_byzantine_sites: ByzantineSites | None = None
-    l2_clip_norm: ClipNorm | None = None
-
-    @model_validator(mode="after")
-    def _groups_are_given_in_full(self) -> "SecaggAggregation":
-        names = ("groups", "rule", "num_byzantine_sites", "l2_clip_norm")
-        missing = [name for name in names if getattr(self, name) is None]
-        if missing and len(missing) < len(names):
-            given = [name for name in names if name not in missing]
-            raise ValueError(
-                f"{', '.join(given)} without {', '.join(missing)}: groups take all of {', '.join(names)}, or none"
-            )
-        return self
-
-    @property
-    def grouping(self) -> Grouping | None:
-        """How the groups are combined; None for one sum over all sites."""
-        if self.groups is None or self.rule is None or self.num_byzantine_sites is None or self.l2_clip_norm is None:
-            return None
-        return Grouping(self.groups, self.rule, self.num_byzantine_sites, self.l2_clip_norm)
+    mechanism: Literal["none"]
 
 
-AggregationSpec = Annotated[
-    PlainAggregation | RobustAggregation | HeAggregation | SecaggAggregation, Field(discriminator="kind")
-]
+PrivacySpec = Annotated[DpSgdPrivacy | DistributedDpPrivacy | NoPrivacy, Field(discriminator="mechanism")]
+Mechanism = Literal["dp_sgd", "distributed_dp", "none"]
 
 
 class AccuracyRelease(Model):
@@ -207,6 +137,22 @@ class JobSpec(Document):
     aggregation: AggregationSpec
     releases: Annotated[tuple[AccuracyRelease, ...], Field(max_length=1)]
 
+    @model_validator(mode="after")
+    def _mechanism_has_what_it_needs(self) -> "JobSpec":
+        if self.privacy.mechanism == "none" and self.releases:
+            raise ValueError("releases: a job without privacy charges none; leave them out")
+        if self.privacy.mechanism == "distributed_dp":
+            self._check_distributed()
+        return self
+
+    def _check_distributed(self) -> None:
+        """Refuse what distributed noise is not proven for: only one noised sum of integers may open."""
+        if self.aggregation.kind != "secagg" or self.aggregation.grouping is not None:
+            raise ValueError("privacy.mechanism: distributed_dp needs aggregation.kind secagg, without groups")
+        training = self.training
+        if (training.local_steps, training.proximal, training.update_bits) != (1, 0, 16):
+            raise ValueError("privacy.mechanism: distributed_dp takes one local step, and no proximal or update_bits")
+
     @property
     def privacy_unit(self) -> str:
         """What one neighbour is."""
@@ -219,8 +165,13 @@ class JobSpec(Document):
 
     @property
     def target_delta(self) -> float:
-        """δ of every ε that the job states."""
-        return self.privacy.target_delta
+        """δ of every ε that the job states; the least that is accounted where it states none."""
+        return self.privacy.target_delta if isinstance(self.privacy, TargetPrivacy) else MIN_TARGET_DELTA
+
+    @property
+    def target_epsilon(self) -> float | None:
+        """ε of training, None for training without privacy."""
+        return self.privacy.target_epsilon if isinstance(self.privacy, TargetPrivacy) else None
 
     @property
     def num_steps(self) -> int:

@@ -4,37 +4,33 @@ Fields without a default must be written. The others may be left out, which mean
 floor that has one demands it of every site. No privacy parameter has a default.
 """
 
-from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from almoner.errors import DocumentError
+from almoner.schema.aggregation import ByzantineSites
 from almoner.schema.base import (
     Count,
     Delta,
-    Digest,
     Document,
     Epsilon,
     Model,
     Name,
     NeighboringRelation,
-    PlainText,
     Probability,
     ProtectionKind,
     TrustModel,
-    UserName,
 )
-from almoner.schema.job import ByzantineSites, ReleaseKind
-from almoner.schema.psi import MAX_IDENTIFIERS
-from almoner.schema.statistics import TrustKind
+from almoner.schema.policy_allow import Allow
+from almoner.schema.revocation import Revocations, united
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Share = Annotated[float, Field(gt=0, le=1)]
 """A share of an account's Rényi budget. Charges add up; the ε of jobs do not."""
-Pins = dict[Name, Annotated[tuple[Digest, ...], Field(min_length=1)]]
-"""Workload → the digests of it that are accepted."""
+
+
+DEFAULT_VALIDITY_DAYS = 7
+"""How long an exported job may be good for where a policy does not say."""
 
 
 class Account(Model):
@@ -59,6 +55,8 @@ class Limits(Model):
 
     Args:
         max_steps: noisy steps of the whole job, rounds times local steps.
+        max_validity_days: for how long an exported job may be good, from the time it was exported; a week if left out,
+            so that a policy written before there was this bound has one.
     """
 
     epsilon_per_job: Epsilon
@@ -66,6 +64,12 @@ class Limits(Model):
     max_sampling_prob: Probability
     max_rounds: Annotated[int, Field(ge=1, le=10_000)]
     max_steps: Count | None = None
+    max_validity_days: Annotated[int, Field(ge=1, le=366)] | None = None
+
+    @property
+    def validity_days(self) -> int:
+        """For how long an exported job may be good."""
+        return DEFAULT_VALIDITY_DAYS if self.max_validity_days is None else self.max_validity_days
 
 
 class Pause(Model):
@@ -97,106 +101,6 @@ class Quotas(Model):
     jobs_per_day_per_study: Count | None = None
     jobs_per_day_per_submitter: Count | None = None
     pause: Pause | None = None
-
-
-class SubmitterRule(Model):
-    """Who may submit: users with this FLARE role from one of these organisations; if `users` is given, only they."""
-
-    role: Name
-    orgs: Annotated[tuple[Name, ...], Field(min_length=1)]
-    users: Annotated[tuple[UserName, ...], Field(min_length=1)] | None = None
-
-
-class PurposeGrant(Model):
-    """A purpose that a study may have here.
-
-    Args:
-        purpose: the job's `purpose`, word for word; any if left out.
-        until: the last day, in UTC; none if left out.
-    """
-
-    study: Name
-    purpose: PlainText | None = None
-    until: date | None = None
-
-
-class Window(Model):
-    """Hours in which jobs are admitted, in UTC: from `from_hour`:00 until just before `to_hour`:00."""
-
-    days: Annotated[tuple[Day, ...], Field(min_length=1)]
-    from_hour: Annotated[int, Field(ge=0, le=23)]
-    to_hour: Annotated[int, Field(ge=1, le=24)]
-
-    @model_validator(mode="after")
-    def _is_not_empty(self) -> "Window":
-        if self.to_hour <= self.from_hour:
-            raise ValueError(f"to_hour: {self.to_hour} is not after from_hour {self.from_hour}; write two windows")
-        return self
-
-    @property
-    def cells(self) -> frozenset[tuple[int, int]]:
-        """Return the hours of the week that it holds, as (day from Monday = 0, hour)."""
-        return frozenset((DAYS.index(day), hour) for day in self.days for hour in range(self.from_hour, self.to_hour))
-
-
-class PsiGrant(Model):
-    """Leave to let other sites learn which records this one has in common with them; needs `manual_approval`.
-
-    Args:
-        max_identifiers: the longest list that the others may compare with; each entry of it is a guess.
-    """
-
-    max_identifiers: Annotated[int, Field(ge=1, le=MAX_IDENTIFIERS)]
-
-
-class StatisticsGrant(Model):
-    """Leave to release statistics.
-
-    Args:
-        trust: accepted trust models: `local`, each site noises its own numbers, which the server then sees; or
-            `distributed`, only the noised total over all sites opens.
-        max_cells: most numbers that one request may tell.
-    """
-
-    trust: Annotated[tuple[TrustKind, ...], Field(min_length=1)]
-    max_cells: Count | None = None
-
-
-class Allow(Model):
-    """What is admitted; what is not listed is refused.
-
-    Args:
-        datasets: if given, a job must use one of them; else any that the site has configured.
-        purposes: if given, a job must match one of them.
-        workload_digests: digests of a workload's code, as `almoner policy workloads` prints them.
-        initial_weights: digests of a workload's first weights; `almoner policy workloads` prints them.
-        releases: kinds of releases besides the model; none for an empty list.
-        windows: when jobs are admitted; a job that was admitted may run on after.
-        psi: private set intersection; none if left out.
-        statistics: requests for statistics; none if left out, so that a policy written before there were any
-            admits none.
-    """
-
-    submitters: Annotated[tuple[SubmitterRule, ...], Field(min_length=1)]
-    studies: tuple[Name, ...]
-    workloads: tuple[Name, ...]
-    datasets: tuple[Name, ...] | None = None
-    purposes: Annotated[tuple[PurposeGrant, ...], Field(min_length=1)] | None = None
-    workload_digests: Pins | None = None
-    initial_weights: Pins | None = None
-    releases: tuple[ReleaseKind, ...] | None = None
-    windows: Annotated[tuple[Window, ...], Field(min_length=1)] | None = None
-    psi: PsiGrant | None = None
-    statistics: StatisticsGrant | None = None
-
-    @model_validator(mode="after")
-    def _pins_are_of_what_is_listed(self) -> "Allow":
-        for field in ("workload_digests", "initial_weights"):
-            if strays := sorted(set(getattr(self, field) or ()) - set(self.workloads)):
-                raise ValueError(f"{field}: {strays[0]} is not in workloads")
-        if strays := sorted({grant.study for grant in self.purposes or ()} - set(self.studies)):
-            raise ValueError(f"purposes: {strays[0]} is not in studies")
-        return self
 
 
 class ManualApproval(Model):
@@ -254,6 +158,7 @@ class ConsortiumPolicy(Document):
     allow: Allow
     require: Require
     release_final_model: bool
+    revoked: Revocations = ()
 
     @model_validator(mode="after")
     def _psi_is_approved_by_hand(self) -> Self:
@@ -272,6 +177,11 @@ class SitePolicy(Document):
     allow: Allow
     require: Require
     release_final_model: bool
+    revoked: Revocations = ()
+
+    def under(self, floor: ConsortiumPolicy) -> "SitePolicy":
+        """Return the policy with what its floor revokes besides."""
+        return self.model_copy(update={"revoked": united(self.revoked, floor.revoked)})
 
     @model_validator(mode="after")
     def _psi_is_approved_by_hand(self) -> Self:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from almoner.schema.base import Count, Digest, Document, Model, Name, PlainText, UserName
+from almoner.schema.site import MAX_RECORDS_PER_UNIT
 
 RuleName = Annotated[str, StringConstraints(pattern=r"^[a-z]+\.[a-z_]+$")]
 PolicyPath = Annotated[str, StringConstraints(pattern=r"^([a-z0-9_-]+/)?[a-z0-9_-]+\.yaml$")]
@@ -45,6 +46,8 @@ class CaseWorkload(Model):
     initial_weights: Digest | None = None
     dimension: Annotated[int, Field(ge=1, le=10**12)] | None = None
     units: tuple[Name, ...] | None = None
+    one_record_per_unit: bool | None = None
+    origin: PlainText | None = None
 
 
 class PolicyCase(Model):
@@ -57,12 +60,17 @@ class PolicyCase(Model):
         at: the time of the decision.
         spent_share: what all earlier jobs hold of the account's budget; the sum of `jobs` if left out.
         approval: what the data officer said about this job.
-        workload: what is changed about the installed workloads.
+        workload: what is changed about the installed workloads; `origin` is the package that they come from.
+        exported_package: digest of the workload's package where the job was exported; that of the site's if left out.
         also_installed: names under which the job's workload is installed as well.
         nominal_records: the declared size of the site's own data sets.
+        max_records_per_unit: how many records a unit of the site's own data sets may have; as declared if left out.
+        public: whether the site's own data sets are registered public.
         joined: when the units of all populations were last shown to be disjoint; see `almoner site join-units`.
         roster_without: sites whose data set's size the roster does not have.
         stored_groups: how many groups the sites of the job's study were drawn into before.
+        issued_in_days, valid_days: when the job was exported, seen from the decision, and for how long it is good; now,
+            and for a week, if left out.
         refused_by: exactly the rules that refuse; `admitted: true` if none does.
     """
 
@@ -75,13 +83,18 @@ class PolicyCase(Model):
     sites: tuple[Name, ...] | None = None
     replayed: bool = False
     expired: bool = False
+    issued_in_days: Annotated[float, Field(ge=-1000, le=1000)] = 0
+    valid_days: Annotated[float, Field(gt=0, le=1000)] = 7
     exported_by: PlainText | None = None
     spent_share: Annotated[float, Field(ge=0, le=1)] | None = None
     jobs: tuple[CasePastJob, ...] = ()
     approval: Literal["approved", "denied", "expired", "used", "unsound", "of_another", "of_other_code"] | None = None
     workload: CaseWorkload = CaseWorkload()
+    exported_package: Digest | None = None
     also_installed: tuple[Name, ...] = ()
     nominal_records: Count | None = None
+    max_records_per_unit: Annotated[int, Field(ge=2, le=MAX_RECORDS_PER_UNIT)] | None = None
+    public: bool | None = None
     joined: Literal["now", "never", "before_a_change"] = "now"
     roster_without: tuple[Name, ...] = ()
     stored_groups: Count | None = None

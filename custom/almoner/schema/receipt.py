@@ -16,6 +16,30 @@ class SampledGaussian(Model):
     count: Annotated[int, Field(ge=1, le=10_000_000)]
 
 
+class DistributedGaussian(Model):
+    """`count` Poisson-subsampled steps whose noise is a sum of discrete Gaussians, one share a site.
+
+    Only its Rényi divergence at integer orders counts, see `privacy/distributed_training.py`; it has no PLD.
+
+    Args:
+        noise_multiplier: of the shares that the guarantee counts on, together, over the L2 sensitivity.
+        assumption: what that rests on: how many sites keep their shares.
+    """
+
+    kind: Literal["distributed_gaussian"]
+    noise_multiplier: Annotated[float, Field(gt=0, le=1_000_000)]
+    sampling_prob: Probability
+    count: Annotated[int, Field(ge=1, le=10_000_000)]
+    assumption: PlainText
+
+
+class PublicData(Model):
+    """`count` steps on data that its site registered as public: nothing is protected, and nothing charged."""
+
+    kind: Literal["public_data"]
+    count: Annotated[int, Field(ge=1, le=10_000_000)]
+
+
 class PureRelease(Model):
     """`count` pure ε-DP releases, charged by the randomised-response Rényi curve (its worst case)."""
 
@@ -37,7 +61,9 @@ class ZcdpRelease(Model):
     assumption: PlainText | Literal[""] = ""
 
 
-PrivacyEvent = Annotated[SampledGaussian | PureRelease | ZcdpRelease, Field(discriminator="kind")]
+PrivacyEvent = Annotated[
+    SampledGaussian | DistributedGaussian | PublicData | PureRelease | ZcdpRelease, Field(discriminator="kind")
+]
 
 
 class PrivacyReceipt(Model):

@@ -128,6 +128,11 @@ class StatisticsSpec(Document):
         return self.privacy.neighboring_relation
 
     @property
+    def target_epsilon(self) -> float | None:
+        """ε of all queries together."""
+        return self.privacy.target_epsilon
+
+    @property
     def target_delta(self) -> float:
         """The δ at which ε is stated."""
         return self.privacy.target_delta

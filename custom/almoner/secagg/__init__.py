@@ -9,6 +9,7 @@ Bonawitz et al. (CCS 2017) in the active-server model over the consortium's cert
     reveal          M3: a share of b or of the mask key of each site, never of both; who gave or dealt a false one
     total           the sum, and how a site verifies it (`unmasking`: how the server gets at the masks left)
     site, server    the two sides; who learns what stands in `site`
+    audit           what an outsider, without a key, can check of all these messages
 
 `shamir`, `merkle`, `quantise` and `blocks` know nothing of the protocol.
 """

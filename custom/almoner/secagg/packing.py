@@ -1,28 +1,32 @@
-"""Integers in machine words that add without a carry: three fields of 21 bits in 64, or one of 32.
+"""Integers in machine words that add without a carry: as many fields as fit into 64 bits, or one of 32.
 
-A value v in [-L, L] becomes the unsigned v + L ≤ 2L. If n·2L < 2^21, three fields share a word of 64 bits; otherwise
-each value takes a word of 32. With L = 32767, three fit up to n = 32. A sum of n packed vectors is then below the
-modulus of the word in every field, also modulo 2^64 or 2^32 after masks were added and taken off.
+A value v in [-L, L] becomes the unsigned v + L ≤ 2L, and a field holds a sum of n of them, at most n·2L. Of fields that
+need b bits, f = ⌊64/b⌋ share a word of 64 bits, each of w = ⌊64/f⌋ bits; below three each value takes a word of 32
+instead. With L = 32767, three fields of 21 bits do up to n = 32; with L = 511 and n = 5, four of 16. A sum of n packed
+vectors is then below the modulus of the word in every field, also modulo 2^64 or 2^32 after masks were added and taken
+off.
 
 Within a block of values, field k of word i holds value k·W + i, where W is the block's number of words: a few plain
-vector operations a block. Offsets are added for all fields at once: modulo 2^64, Σ (v_k + L)·2^21k is Σ v_k·2^21k plus
-a constant. Fields past the end of the vector, and the 64th bit, are zero and stay zero.
+vector operations a block. Offsets are added for all fields at once: modulo 2^64, Σ (v_k + L)·2^(wk) is Σ v_k·2^(wk)
+plus a constant. Fields past the end of the vector, and the bits past the last field, are zero and stay zero.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from almoner.errors import ProtocolError
+from almoner.secagg.blocks import BLOCK_VALUES
 
 Words = npt.NDArray[np.unsignedinteger]
 Int64 = npt.NDArray[np.int64]
 Signed = npt.NDArray[np.signedinteger]
 
-FIELD_BITS = 21
-FIELDS = 3
-_FIELD_MASK = np.uint64((1 << FIELD_BITS) - 1)
+WORD_BITS = 64
+LEAST_FIELDS = 3
+"""With fewer, each value takes a word of 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +48,26 @@ class Packing:
                 f"packing: {self.num_addends} values within ±{self.limit} could wrap 32 bits → a coarser grid"
             )
 
-    @property
+    @cached_property
     def fields(self) -> int:
-        """Values of one word."""
-        return FIELDS if self._largest_sum(self.num_addends) < 2**FIELD_BITS else 1
+        """Values of one word, f."""
+        fields = WORD_BITS // self._largest_sum(self.num_addends).bit_length()
+        return fields if fields >= LEAST_FIELDS else 1
 
     @property
+    def field_bits(self) -> int:
+        """Bits from one field of a word to the next, w."""
+        return WORD_BITS // self.fields
+
+    @cached_property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
         """Type of a word, little-endian."""
-        return np.dtype("<u8") if self.fields == FIELDS else np.dtype("<u4")
+        return np.dtype("<u4") if self.fields == 1 else np.dtype("<u8")
+
+    @cached_property
+    def _offset(self) -> int:
+        """The limit in every field of a word."""
+        return sum(self.limit << (self.field_bits * place) for place in range(self.fields))
 
     @property
     def modulus(self) -> int | None:
@@ -76,8 +91,9 @@ class Packing:
         total += words
 
     def num_words(self, num_values: int) -> int:
-        """Return how many words so many values take, in a block as in a whole vector."""
-        return -(-num_values // self.fields)
+        """Return how many words so many values take; every block begins with a word of its own."""
+        whole, rest = divmod(num_values, BLOCK_VALUES)
+        return whole * -(-BLOCK_VALUES // self.fields) + -(-rest // self.fields)
 
     def num_bytes(self, dimension: int) -> int:
         """Return the length of a packed vector."""
@@ -99,15 +115,16 @@ class Packing:
         if self.fields == 1:
             np.add(values, self.limit, out=words, casting="unsafe")
             return words
-        if values.size % FIELDS:
-            values = np.pad(values, (0, FIELDS * width - values.size), constant_values=-self.limit)
-        low, middle, high = values.reshape(FIELDS, width)
+        if values.size % self.fields:
+            values = np.pad(values, (0, self.fields * width - values.size), constant_values=-self.limit)
+        *lower, second, top = values.reshape(self.fields, width)
         sums = words.view(np.int64)
-        np.left_shift(high, FIELD_BITS, out=sums, dtype=np.int64)
-        sums += middle
-        sums <<= FIELD_BITS
-        sums += low
-        sums += self.limit * (1 + (1 << FIELD_BITS) + (1 << 2 * FIELD_BITS))
+        np.left_shift(top, self.field_bits, out=sums, dtype=np.int64)
+        sums += second
+        for field in reversed(lower):
+            sums <<= self.field_bits
+            sums += field
+        sums += self._offset
         return words
 
     def unpack(self, words: Words, num_values: int, num_addends: int) -> Int64:
@@ -121,11 +138,11 @@ class Packing:
         Raises:
             ProtocolError: no sum of so many vectors gives these words.
         """
-        sums = np.empty(self.fields * words.size, dtype=np.uint64)
+        sums, mask = np.empty(self.fields * words.size, dtype=np.uint64), np.uint64((1 << self.field_bits) - 1)
         for place, field in enumerate(sums.reshape(self.fields, words.size)):
-            np.right_shift(words, self.dtype.type(place * FIELD_BITS), out=field)
+            np.right_shift(words, self.dtype.type(place * self.field_bits), out=field)
             if place + 1 < self.fields:
-                field &= _FIELD_MASK
+                field &= mask
         if sums.max() > self._largest_sum(num_addends) or sums[num_values:].any():
             raise ProtocolError(
                 "open: the total holds no sum of so many addends: masks are left in it, or it is damaged"

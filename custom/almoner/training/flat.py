@@ -1,10 +1,19 @@
 """A model's parameters as one flat float64 vector, in the order of `named_parameters`."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from almoner.errors import ProtocolError
+
+_PIECE = 2**15
+
+
+def pieces(size: int) -> Iterator[slice]:
+    """Yield slices that cut a long vector up: what several steps make of one stays in the processor's cache."""
+    return (slice(start, start + _PIECE) for start in range(0, size, _PIECE))
 
 
 def dimension(model: torch.nn.Module) -> int:

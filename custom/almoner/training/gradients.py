@@ -1,48 +1,26 @@
 """The clipped sum of per-unit gradients, computed in padded micro-batches.
 
-A unit's gradient is the sum over its records. It becomes 0 if any entry is not finite, is scaled to norm
-C if longer, and is cut to a fixed binary lattice towards zero, which never lengthens it. Multiples of a
-power of two add up exactly in float64, so the order of the sum tells nothing.
+A unit's gradient is the sum over its records. It becomes 0 if anything in it is not finite, and is scaled to a norm
+below C if longer. How a model's gradients are taken is chosen in `gradient_passes`; why the sum as computed is within C
+stands in `gradient_clipping`.
 """
 
-import copy
 import math
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from opacus import GradSampleModule
 from torch import Tensor
 
-from almoner.errors import PolicyViolation
-from almoner.training.flat import unflatten
+from almoner.training.flat import dimension, unflatten
+from almoner.training.gradient_clipping import RunningSum, check_sizes, clipping_factors
+from almoner.training.gradient_layers import LayerGradients
+from almoner.training.gradient_passes import ROWS, Loss, default_micro_batch_size, record_pass
+from almoner.training.gradient_probe import verify_pass
+from almoner.training.layers import verify_layers
 from almoner.training.units import UnitRecords
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""(outputs, targets) -> Tensor[n], one loss a record."""
-
-_LATTICE_BITS = 24
-_NORM_MARGIN = 2.0**-30
-
-
-def clip_unit_gradients(gradients: Tensor, max_grad_norm: float) -> Tensor:
-    """Bound each row's L2 norm, and cut it to a lattice on which sums are exact.
-
-    Guarantee: each row of the result is finite and has norm ≤ `max_grad_norm` in exact arithmetic (the
-    margin of 2^-30 is larger than the rounding errors of the norm), whatever is in `gradients`. Its entries
-    are multiples of 2^-24 times the power of two at or above C: up to 2^29 rows add up without rounding.
-
-    Args:
-        gradients: float64[u, d], one row a unit.
-        max_grad_norm: C.
-    """
-    finite = torch.isfinite(gradients).all(dim=1, keepdim=True)
-    gradients = torch.where(finite, gradients, torch.zeros_like(gradients))
-    norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
-    scale = (max_grad_norm * (1 - _NORM_MARGIN) / norms).clamp(max=1.0)
-    lattice = 2.0 ** (math.ceil(math.log2(max_grad_norm)) - _LATTICE_BITS)
-    return torch.trunc(gradients * scale / lattice) * lattice
+__all__ = ["Loss", "UnitGradients", "default_micro_batch_size"]
 
 
 class UnitGradients:
@@ -53,7 +31,7 @@ class UnitGradients:
         loss: gives one loss a record.
         data: the training records.
         max_grad_norm: C, the L2 bound on one unit's gradient.
-        micro_batch_size: records in one forward and backward pass.
+        micro_batch_size: records in one forward and backward pass, rounded up to a multiple of 32.
         min_micro_batches: passes made for every sample, however small: a public number.
 
     Raises:
@@ -70,24 +48,24 @@ class UnitGradients:
         micro_batch_size: int,
         min_micro_batches: int,
     ) -> None:
-        if not all(parameter.requires_grad for parameter in model.parameters()):
-            raise PolicyViolation("model: a parameter is frozen → leave it out of the model's parameters")
-        try:
-            self._model = GradSampleModule(copy.deepcopy(model), loss_reduction="sum")
-        except NotImplementedError:
-            raise PolicyViolation("model: a layer mixes records or has buffers → use GroupNorm or LayerNorm") from None
-        self._loss, self._data, self._max_grad_norm = loss, data, max_grad_norm
-        self._size, self._min_batches = micro_batch_size, min_micro_batches
+        verify_layers(model)
+        check_sizes(dimension(model), max_grad_norm, micro_batch_size, min_micro_batches)
+        self._pass = record_pass(model, loss)
+        rows = 1 if self._pass.takes_units else ROWS
+        self._size, self._min_batches = rows * math.ceil(micro_batch_size / rows), min_micro_batches
+        verify_pass(self._pass, model, loss, (data.features, data.targets), self._size)
+        self._data, self._max_grad_norm = data, max_grad_norm
         self._by_unit = np.argsort(data.unit, kind="stable")
         self._starts = np.searchsorted(data.unit[self._by_unit], np.arange(data.num_units + 1))
-        self._model.train()
 
     def clipped_sum(self, weights: NDArray[np.float64], units: NDArray[np.int64]) -> NDArray[np.float64]:
         """Sum the clipped gradients of some units.
 
-        Guarantee: a unit adds a vector of norm ≤ C, once, whatever its number of records and their values;
-        no value raises an error. A unit's own gradient is computed in the model's floating point, where its
-        last bits may depend on its place in the micro-batch.
+        Guarantee: adding or removing a unit, with any number of records of any values, moves the returned sum by at
+        most C in L2 norm, its rounding included; proven in `gradient_clipping` for samples of up to 2^20 units. No
+        value raises an error. A unit's gradient, as the model's float32 arithmetic gives it, is a function of its
+        records alone: libraries of matrix products do not promise that for each row, so it is tried at construction,
+        and passes have a multiple of 32 rows. Passes have a fixed size, and their number is the public one or larger.
 
         Args:
             weights: float64[d], where the gradient is taken.
@@ -96,49 +74,111 @@ class UnitGradients:
         Returns:
             float64[d].
         """
-        unflatten(self._model, weights)
-        total = torch.zeros(len(weights), dtype=torch.float64)
-        open_sum = torch.zeros(1, len(weights), dtype=torch.float64)
-        open_unit = -1
-        for records, slots in self._micro_batches(units):
-            gradients = self._record_gradients(records)
-            if not len(slots):
+        unflatten(self._pass.model, weights)
+        total, spread = RunningSum(len(weights)), _SpreadUnit(len(weights), self._max_grad_norm)
+        passes, rows, starts = self._plan(units)
+        for batch, records in enumerate(passes):
+            first, last = batch * rows, min((batch + 1) * rows, int(starts[-1]))
+            found = self._run(records)
+            if found is None:
                 continue
-            sums = torch.zeros(int(slots[-1] - slots[0]) + 1, len(weights), dtype=torch.float64)
-            sums.index_add_(0, torch.from_numpy(slots - slots[0]), gradients)
-            if slots[0] == open_unit:
-                sums[:1] += open_sum
-            else:
-                total += clip_unit_gradients(open_sum, self._max_grad_norm).sum(0)
-            total += clip_unit_gradients(sums[:-1], self._max_grad_norm).sum(0)
-            open_sum, open_unit = sums[-1:], int(slots[-1])
-        total += clip_unit_gradients(open_sum, self._max_grad_norm).sum(0)
-        return total.numpy()
+            total.expect(found.products + 1)
+            inside = starts[(first <= starts) & (starts <= last)] - first
+            before, after = (inside[0], inside[-1]) if len(inside) else (last - first, last - first)
+            if before > 0:
+                spread.add(found, 0, before)
+            if len(inside) > 0:
+                spread.close(total)
+                self._add_whole(total, found, inside)
+            if after < last - first:
+                spread.add(found, after, last - first)
+        return total.total().numpy()
 
-    def _micro_batches(self, units: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield record indices, and their unit's position in `units`; at least the public number of times."""
+    def _plan(self, units: NDArray[np.int64]) -> tuple[list[NDArray[np.int64]], int, NDArray[np.int64]]:
+        """Return the records of each pass, how many rows a full pass gives, and the rows at which units start and end.
+
+        A row is a record, or all records of a unit in one pass. Empty passes make up the public number.
+        """
         parts = [self._by_unit[self._starts[unit] : self._starts[unit + 1]] for unit in units]
-        records = np.concatenate([*parts, np.empty(0, np.int64)])
-        slots = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        for batch in range(max(self._min_batches, math.ceil(len(records) / self._size))):
-            own = slice(batch * self._size, (batch + 1) * self._size)
-            yield records[own], slots[own]
+        together = parts if self._pass.takes_units else [np.concatenate([*parts, np.empty(0, np.int64)])]
+        passes = [part[at : at + self._size] for part in together for at in range(0, len(part), self._size)]
+        lengths = np.array([len(part) for part in parts], np.int64)
+        rows, fewest = self._size, self._min_batches
+        if self._pass.takes_units:
+            lengths, rows, fewest = -(-lengths // self._size), 1, self._min_batches * self._size
+        passes += [np.empty(0, np.int64)] * (fewest - len(passes))
+        return passes, rows, np.concatenate([[0], np.cumsum(lengths)])
 
-    def _record_gradients(self, records: NDArray[np.int64]) -> Tensor:
-        """Return float64[k, d], one row a record, from one pass over a batch padded with zeros."""
+    def _add_whole(self, total: RunningSum, found: "_MicroBatch", starts: NDArray[np.int64]) -> None:
+        """Add the clipped gradients of the units that lie in one micro-batch with all of their records."""
+        if len(starts) < 2:
+            return
+        counts = torch.from_numpy(np.diff(starts))
+        unit = torch.arange(len(counts)).repeat_interleave(counts)
+        masses = torch.zeros(len(counts), dtype=torch.float64)
+        masses.index_add_(0, unit, found.masses[int(starts[0]) : int(starts[-1])])
+        factors = clipping_factors(found.squared_norms(starts), masses, self._max_grad_norm)
+        found.add_sum(total, int(starts[0]), factors[unit])
+
+    def _run(self, records: NDArray[np.int64]) -> "_MicroBatch | None":
+        """Make one pass over records, padded with zeros to the micro-batch size; None if there are none."""
         index = torch.from_numpy(records)
-        features = self._padded(self._data.features[index])
-        outputs = self._model(features.requires_grad_(features.is_floating_point()))
-        self._model.zero_grad(set_to_none=True)
-        self._loss(outputs, self._padded(self._data.targets[index])).sum().backward()  # type: ignore[no-untyped-call]
-        rows = []
-        for _, parameter in self._model.named_parameters():
-            sample = parameter.grad_sample
-            sample = torch.zeros(self._size, *parameter.shape) if sample is None else sample
-            rows.append(sample[: len(records)].reshape(len(records), parameter.numel()).to(torch.float64))
-        self._model.zero_grad(set_to_none=True)
-        return torch.cat(rows, dim=1)
+        features, targets = self._data.features[index], self._data.targets[index]
+        layers = self._pass.run(_padded(features, self._size), _padded(targets, self._size), len(records))
+        rows = 1 if self._pass.takes_units else len(records)
+        return _MicroBatch(layers, rows) if len(records) else None
 
-    def _padded(self, rows: Tensor) -> Tensor:
-        """Append rows of zeros up to the micro-batch size."""
-        return torch.cat([rows, rows.new_zeros(self._size - len(rows), *rows.shape[1:])])
+
+class _MicroBatch:
+    """The gradients of a micro-batch's records; what is not finite is zero, and has a mass that is not."""
+
+    def __init__(self, layers: list[LayerGradients], count: int) -> None:
+        self.layers = layers
+        self.products = max((layer.products for layer in layers), default=0)
+        nothing = torch.zeros(count, dtype=torch.float64)
+        self.masses = torch.linalg.vector_norm(torch.stack([nothing, *(layer.masses for layer in layers)]), dim=0)
+        for layer in layers:
+            layer.drop(~torch.isfinite(self.masses))
+
+    def squared_norms(self, starts: NDArray[np.int64]) -> Tensor:
+        """Return the squared norms of the gradients of units, over all layers."""
+        nothing = torch.zeros(len(starts) - 1, dtype=torch.float64)
+        return torch.stack([nothing, *(layer.squared_norms(starts) for layer in self.layers)]).sum(0)
+
+    def add_sum(self, total: RunningSum, first: int, factors: Tensor) -> None:
+        """Add a weighted sum over some records that follow each other."""
+        for layer in self.layers:
+            layer.add_sum(total.open, first, factors)
+
+
+class _SpreadUnit:
+    """A unit whose records are spread over several micro-batches."""
+
+    def __init__(self, dimension: int, max_grad_norm: float) -> None:
+        self._dimension, self._max_grad_norm = dimension, max_grad_norm
+        self._sum: RunningSum | None = None
+        self._mass = torch.zeros((), dtype=torch.float64)
+
+    def add(self, found: _MicroBatch, first: int, last: int) -> None:
+        """Add some of its records."""
+        if self._sum is None:
+            self._sum = RunningSum(self._dimension)
+        self._mass = self._mass + found.masses[first:last].sum()
+        self._sum.expect(found.products)
+        found.add_sum(self._sum, first, torch.ones(last - first, dtype=torch.float64))
+
+    def close(self, total: RunningSum) -> None:
+        """Add the unit, clipped, to the total, if there is one."""
+        if self._sum is None:
+            return
+        gradient = self._sum.total()
+        factor = clipping_factors(gradient.square().sum(), self._mass, self._max_grad_norm)
+        total.open.add_(gradient, alpha=float(factor))
+        self._sum, self._mass = None, torch.zeros_like(self._mass)
+
+
+def _padded(rows: Tensor, size: int) -> Tensor:
+    """Append rows of zeros up to the micro-batch size."""
+    if len(rows) == size:
+        return rows
+    return torch.cat([rows, rows.new_zeros(size - len(rows), *rows.shape[1:])])

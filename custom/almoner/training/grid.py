@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from almoner.errors import PolicyViolation
+from almoner.privacy.distributed_training import shared_step
 from almoner.training.sampling import sample_bound
 
 DEFAULT_LIMIT = 32_767
@@ -49,11 +50,20 @@ class UpdateGrid:
 
     def to_integers(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         """Round finite values, float64[d], to the nearest grid points, counted in steps; nothing saturates."""
-        return np.rint(values / self.step).astype(np.int64)
+        return self._steps(values).astype(np.int64)
 
-    def saturate(self, integers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Bring each integer into ±limit. On what is noised already, this is post-processing."""
-        return np.clip(integers, -self.limit, self.limit)
+    def to_sent(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Round finite values, float64[d], to the nearest grid points within ±limit, counted in steps.
+
+        Of what is noised already, saturation is post-processing. Each result is an integer, and a double holds it.
+        """
+        steps = self._steps(values)
+        return np.clip(steps, -self.limit, self.limit, out=steps)
+
+    def _steps(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Count in steps, to the nearest integer."""
+        steps = values / self.step
+        return np.rint(steps, out=steps)
 
 
 def update_grid(
@@ -62,37 +72,43 @@ def update_grid(
     noise_multiplier: float,
     max_nominal_records: int,
     local_steps: int,
-    dimension: int,
     limit: int = DEFAULT_LIMIT,
 ) -> UpdateGrid:
     """Choose the finest grid on which one round's update of any site of a job fits into ±limit.
 
     Guarantee: the choice depends on its arguments alone, all of them public and the same at every site.
-    A round's signal (the most units that a sample of the largest site has, each of norm C) and eight
-    standard deviations of its noise fit into ±limit; what lies beyond saturates, which costs accuracy only.
+    A round's signal (the most units that a sample of the largest site has, each of norm C and all along one
+    coordinate) and eight standard deviations of its noise fit into ±limit. But the step is never larger than the
+    noise's standard deviation, however small the limit: on such a grid the noise still carries what lies between
+    two points (it adds at most a twelfth to the variance), on a coarser one most of the signal is rounded away.
+    What lies beyond ±limit saturates, which costs accuracy only.
 
     Args:
         max_grad_norm: C, the L2 bound on one unit's gradient.
         sampling_prob: Poisson probability of a unit.
-        noise_multiplier: σ over the sensitivity of the gridded sum; 0 for noiseless baselines.
+        noise_multiplier: σ over the sensitivity, which is C but for less than a thousandth; 0 without noise.
         max_nominal_records: the largest declared size of the roster.
         local_steps: noisy steps whose sum is one update.
-        dimension: d, the number of coordinates.
-        limit: largest integer that is sent.
-
-    Raises:
-        PolicyViolation: when no step is coarse enough: the grid's own share of the noise, σ·step·√d, grows
-            with the step.
+        limit: largest integer that is sent, from 2.
     """
     signal = local_steps * sample_bound(max_nominal_records, sampling_prob) * max_grad_norm
-    noise = _NOISE_SIGMAS * math.sqrt(local_steps) * noise_multiplier
-    room = limit - local_steps - noise * math.sqrt(dimension)
-    if room <= 0:
-        raise PolicyViolation(
-            f"update grid: noise_multiplier {noise_multiplier:g} with {dimension} parameters and {local_steps} local "
-            f"steps does not fit ±{limit} → fewer local_steps, or a smaller model"
-        )
-    return UpdateGrid(step=2.0 ** math.ceil(math.log2((signal + noise * max_grad_norm) / room)), limit=limit)
+    deviation = math.sqrt(local_steps) * noise_multiplier * max_grad_norm
+    exponent = math.ceil(math.log2((signal + _NOISE_SIGMAS * deviation) / (limit - 1)))
+    if deviation > 0:
+        exponent = min(exponent, math.floor(math.log2(deviation)))
+    return UpdateGrid(step=2.0**exponent, limit=limit)
+
+
+def shared_grid(max_grad_norm: float, noise_multiplier: float, num_shares: int, dimension: int) -> UpdateGrid:
+    """Return the grid of a job with distributed noise: so fine that rounding adds next to nothing. Nothing saturates.
+
+    Args:
+        max_grad_norm: C.
+        noise_multiplier: σ over the L2 sensitivity, of `num_shares` shares together.
+        num_shares: t - c.
+        dimension: d.
+    """
+    return UpdateGrid(shared_step(max_grad_norm, noise_multiplier, num_shares, dimension), limit=2**53)
 
 
 def apply_update(
@@ -116,4 +132,11 @@ def apply_update(
         sampling_prob: q, Poisson probability of a unit.
         total_nominal: N, sum of declared sizes of the sites in `total`.
     """
-    return weights - (learning_rate * grid.step / (sampling_prob * total_nominal)) * total
+    return weights - mean_step(total, grid, learning_rate, sampling_prob, total_nominal)
+
+
+def mean_step(
+    total: NDArray[np.int64], grid: UpdateGrid, learning_rate: float, sampling_prob: float, total_nominal: int
+) -> NDArray[np.float64]:
+    """Return how far a sum of updates takes the weights; see `apply_update`."""
+    return total.astype(np.float64) * (learning_rate * grid.step / (sampling_prob * total_nominal))

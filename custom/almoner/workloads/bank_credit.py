@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from almoner.data.give_me_some_credit import COLUMNS
 from almoner.training.units import UnitData
-from almoner.workloads.base import Workload
-from almoner.workloads.site_table import Example, finite_number, load_site_table
+from almoner.workloads.site_table import finite_number
+from almoner.workloads.yes_or_no import YesOrNo, load_answers
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ _HALF_WIDTH = 2.0
 _WEIGHTS_OF = b"almoner/bank_credit/first weights/1"
 
 
-class BankCredit(Workload):
+class BankCredit(YesOrNo):
     """Serious delinquency of an account, yes or no, from ten numbers a bank has; a unit is an account."""
 
     name = "bank_credit"
@@ -96,24 +95,7 @@ class BankCredit(Workload):
 
     def load(self, path: Path) -> UnitData:
         """Load a site's `credit.csv`; see the base class for what this guarantees."""
-        return load_site_table(path, COLUMNS, NUM_FEATURES, _example)
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the logistic loss of each record."""
-        return torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
-
-    def predict(self, outputs: Tensor) -> Tensor:
-        """Return 1 where the log odds are positive, else 0.
-
-        One account in fifteen defaults, so nobody's label is 1 without strong signs. Rank by the outputs instead.
-        """
-        return (outputs > 0).to(outputs.dtype)
-
-
-def _example(values: dict[str, str]) -> Example | None:
-    """Make of one record what it is by itself; None where it has no target."""
-    target = finite_number(values[TARGET])
-    return None if target is None else (encode(values), float(target > 0))
+        return load_answers(path, COLUMNS, TARGET, NUM_FEATURES, encode)
 
 
 def encode(values: dict[str, str]) -> list[float]:

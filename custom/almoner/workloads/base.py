@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from almoner.training.flat import dimension, flatten
-from almoner.training.units import UnitData
+from almoner.training.units import UnitData, UnitRecords
+
+EVALUATION_BATCH = 1024
+"""Records in one forward pass when a model is measured."""
 
 
 class Workload(ABC):
@@ -52,3 +55,27 @@ class Workload(ABC):
     @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
         """Return one label a record, comparable with the targets."""
+
+    def figures(self, model: torch.nn.Module, records: UnitRecords) -> dict[str, float]:
+        """Return named figures of quality, the main one first; each is NaN where the records do not give it.
+
+        Private numbers: for public data, or through a release.
+
+        Args:
+            model: one of `build_model`, with any weights.
+            records: any number, also none.
+        """
+        labels = self.predict(batched_outputs(model, records.features))
+        return {"accuracy": float((labels == records.targets).double().mean())}
+
+
+def batched_outputs(model: torch.nn.Module, features: Tensor) -> Tensor:
+    """Return a model's outputs, Tensor[n, ...], computed in batches.
+
+    Args:
+        model: is set to evaluate.
+        features: Tensor[n, ...], also of no records.
+    """
+    model.eval()
+    with torch.no_grad():
+        return torch.cat([model(batch) for batch in torch.split(features, EVALUATION_BATCH)])

@@ -9,12 +9,11 @@ from collections import OrderedDict
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from almoner.data.heart_disease import COLUMNS
-from almoner.training.units import UnitData
-from almoner.workloads.base import Workload
-from almoner.workloads.site_table import Example, finite_number, load_site_table
+from almoner.training.units import UnitData, UnitRecords
+from almoner.workloads.site_table import finite_number
+from almoner.workloads.yes_or_no import YesOrNo, load_answers
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "age": (20.0, 80.0),
@@ -44,7 +43,7 @@ TARGET = "num"
 _HALF_WIDTH = 3.0
 
 
-class HeartDisease(Workload):
+class HeartDisease(YesOrNo):
     """Coronary disease, yes or no, from ten routine measurements; a unit is a patient."""
 
     name = "heart_disease"
@@ -58,21 +57,12 @@ class HeartDisease(Workload):
 
     def load(self, path: Path) -> UnitData:
         """Load a site's `heart.csv`; see the base class for what this guarantees."""
-        return load_site_table(path, COLUMNS, NUM_FEATURES, _example)
+        return load_answers(path, COLUMNS, TARGET, NUM_FEATURES, encode)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the logistic loss of each record."""
-        return torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
-
-    def predict(self, outputs: Tensor) -> Tensor:
-        """Return 1 where the log odds are positive, else 0."""
-        return (outputs > 0).to(outputs.dtype)
-
-
-def _example(values: dict[str, str]) -> Example | None:
-    """Make of one record what it is by itself; None where it has no target."""
-    target = finite_number(values[TARGET])
-    return None if target is None else (encode(values), float(target > 0))
+    def figures(self, model: torch.nn.Module, records: UnitRecords) -> dict[str, float]:
+        """Return accuracy and AUC."""
+        found = super().figures(model, records)
+        return {"accuracy": found["accuracy"], "auc": found["auc"]}
 
 
 def encode(values: dict[str, str]) -> list[float]:

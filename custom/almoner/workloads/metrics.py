@@ -1,14 +1,13 @@
 """How well a model does on records: accuracy, AUC, average precision. Private figures; a release noises them."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
 from almoner.training.flat import unflatten
 from almoner.training.units import UnitRecords
-from almoner.workloads.base import Workload
+from almoner.workloads.base import Workload, batched_outputs
 
 
 def outputs_at(workload: Workload, weights: NDArray[np.float64], records: UnitRecords) -> Tensor:
@@ -24,10 +23,18 @@ def outputs_at(workload: Workload, weights: NDArray[np.float64], records: UnitRe
     """
     model = workload.build_model()
     unflatten(model, weights)
-    model.eval()
-    with torch.no_grad():
-        outputs: Tensor = model(records.features)
-    return outputs
+    return batched_outputs(model, records.features)
+
+
+def figures_at(workload: Workload, weights: NDArray[np.float64], records: UnitRecords) -> dict[str, float]:
+    """Return a workload's own figures of quality on records, the main one first; see `Workload.figures`.
+
+    Raises:
+        ProtocolError: when the weights do not fit the model.
+    """
+    model = workload.build_model()
+    unflatten(model, weights)
+    return workload.figures(model, records)
 
 
 def correct_labels(workload: Workload, weights: NDArray[np.float64], records: UnitRecords) -> NDArray[np.bool_]:

@@ -29,7 +29,7 @@ def wrap_client_runner(module):
     apply_filters = module.apply_filters
 
     def maybe_filtered(name, data, fl_ctx, filters, task, *args, **kwargs):
-        from almoner.flare.job_kinds import job_context
+        from almoner.flare.components.job_kinds import job_context
 
         if task == "train" and name == "task_result_filters" and is_on("unfiltered", job_context(fl_ctx)):
             return data
@@ -74,6 +74,6 @@ def wrap_executor(module):
 
 WRAPPERS = {
     "nvflare.private.fed.client.client_runner": wrap_client_runner,
-    "almoner.flare.site_job": wrap_site_job,
-    "almoner.flare.executor": wrap_executor,
+    "almoner.flare.phases.site_job": wrap_site_job,
+    "almoner.flare.components.executor": wrap_executor,
 }

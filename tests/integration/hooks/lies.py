@@ -175,4 +175,4 @@ def wrap_protections(module):
     module.server_protection = lying
 
 
-WRAPPERS = {"almoner.flare.protections": wrap_protections}
+WRAPPERS = {"almoner.flare.job.protections": wrap_protections}

@@ -27,9 +27,9 @@ class Liar:
     def __init__(self, context, sites, attack, data):
         import numpy as np
 
+        from almoner.experiments.defences import defence_of
         from almoner.redteam.poisoning.attack import Colluders
         from almoner.redteam.poisoning.catalogue import make_attack
-        from almoner.redteam.poisoning.defences import defence_of
 
         self.spec, self.grid, known = context.envelope.spec, context.grid, context.nominal_records
         lying = [site for site in known if site in sites]
@@ -50,20 +50,14 @@ class Liar:
 
     def training_at_home(self, context, data):
         """Return the training of a backdoored model, on this site's own records."""
+        from almoner.experiments.public import PublicSite
+        from almoner.experiments.simulate import TrainingPlan
         from almoner.redteam.poisoning.home import home_training
-        from almoner.redteam.poisoning.tasks import poison_task
+        from almoner.redteam.poisoning.tasks import trigger_for
         from almoner.training.noise import SecureRandom
-        from almoner.workloads.baselines import PublicSite, TrainingPlan
 
-        plan = TrainingPlan(
-            rounds=self.spec.rounds,
-            local_steps=self.spec.training.local_steps,
-            learning_rate=self.spec.training.learning_rate,
-            max_grad_norm=self.spec.privacy.max_grad_norm,
-            sampling_prob=self.spec.privacy.sampling_prob,
-        )
-        own = PublicSite(context.dataset, data)
-        return home_training(context.workload, own, plan, poison_task(self.spec.workload).trigger, SecureRandom())
+        plan, own = TrainingPlan.of(self.spec), PublicSite(context.dataset, data)
+        return home_training(context.workload, own, plan, trigger_for(self.spec.workload), SecureRandom())
 
     def lie(self, weights, update):
         """Return what is sent in place of the site's own update, int64[d]."""
@@ -84,7 +78,7 @@ class Liar:
         """Return what the job's rule would make of the estimates and lies."""
         import numpy as np
 
-        from almoner.redteam.poisoning.defences import RoundTerms
+        from almoner.experiments.defences import RoundTerms
 
         spec, step, prob = self.spec, self.grid.step, self.public.sampling_prob
         clip = getattr(spec.aggregation, "l2_clip_norm", None) or 1.0
@@ -133,4 +127,4 @@ def install_workload(module):
     )
 
 
-WRAPPERS = {"almoner.flare.local_work": wrap_local_work, "almoner.workloads.registry": install_workload}
+WRAPPERS = {"almoner.flare.training.local_work": wrap_local_work, "almoner.workloads.registry": install_workload}

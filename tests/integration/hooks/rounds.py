@@ -64,22 +64,22 @@ def wrap_site_job(module):
 
 
 def wrap_joint_model(module):
-    step, apply = module.apply_update, module.JointModel.apply
+    step, apply = module.Descent.apply, module.JointModel.apply
     totals = []
 
-    def kept(weights, total, *args, **kwargs):
+    def kept(self, total, total_nominal):
         totals.append(total.tolist())
-        return step(weights, total, *args, **kwargs)
+        step(self, total, total_nominal)
 
     def written(self, number, sites, total):
         apply(self, number, sites, total)
         write(self._context, {"total": totals.pop(), "round": number, "sites": list(sites)})
 
-    module.apply_update, module.JointModel.apply = kept, written
+    module.Descent.apply, module.JointModel.apply = kept, written
 
 
 WRAPPERS = {
-    "almoner.flare.local_work": wrap_local_work,
-    "almoner.flare.site_job": wrap_site_job,
-    "almoner.flare.joint_model": wrap_joint_model,
+    "almoner.flare.training.local_work": wrap_local_work,
+    "almoner.flare.phases.site_job": wrap_site_job,
+    "almoner.flare.training.joint_model": wrap_joint_model,
 }

@@ -16,11 +16,17 @@ ALMONER_TEST_OPENED=<folder>: writes down every data file (.csv) that a process 
 ALMONER_TEST_NO_HEADS=1: starts a site that asks nobody about its ledger's head, to show that a rollback
 succeeds then.
 
+ALMONER_TEST_NO_JOBS=1: starts no helper for job processes, for tests that run no job.
+
 ALMONER_TEST_NO_DEADLINE=1: decisions about jobs leave as soon as they are made.
+
+ALMONER_TEST_DECISION_SECONDS=<seconds>: they leave at whole multiples of so many.
 
 ALMONER_TEST_ROUNDS=<folder>: see rounds.py. ALMONER_TEST_LIES=1: see lies.py. ALMONER_TEST_WIDE=1: see wide.py.
 
-ALMONER_TEST_POISON=<site>[,<site>]:<attack>: see poison.py.
+ALMONER_TEST_FORGED=<folder>: see forged.py.
+
+ALMONER_TEST_POISON=<site>[,<site>]:<attack>: see poison.py. ALMONER_TEST_OFF=<controls>: see switched.py.
 
 Python imports this module at start. It lets the variables pass the site's environment allow-list, so that
 job processes are changed too.
@@ -34,14 +40,17 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import PathFinder
 
 import faults
+import forged
 import lies
 import poison
 import rounds
+import switched
 import unchecked
 import wide
 
 FOLDER = os.environ.get("ALMONER_TEST_RECORD", "")
 OPENED, NO_HEADS = "ALMONER_TEST_OPENED", "ALMONER_TEST_NO_HEADS"
+DECISION_SECONDS = "ALMONER_TEST_DECISION_SECONDS"
 LOCK = threading.Lock()
 
 
@@ -129,22 +138,36 @@ def ask_nobody(module):
     module.verify_contains = lambda entry_hash, head, holder: None
 
 
+def start_no_helper(module):
+    module.start_helper = lambda folder: None
+
+
 def answer_at_once(module):
     module._wait_for_deadline = lambda arrival: None
 
 
-WRAPPERS = {"almoner.flare.environment": wrap_environment}
+def answer_late(module):
+    module.DECISION_SECONDS = float(os.environ[DECISION_SECONDS])
+
+
+WRAPPERS = {"almoner.flare.processes.environment": wrap_environment}
 if FOLDER:
     WRAPPERS["nvflare.fuel.f3.cellnet.core_cell"] = wrap_core_cell
     WRAPPERS["nvflare.fuel.f3.cellnet.cell"] = wrap_cell
 if os.environ.get(OPENED):
     sys.addaudithook(record_opened)
 if os.environ.get(NO_HEADS):
-    WRAPPERS["almoner.flare.head_exchange"] = ask_nobody
+    WRAPPERS["almoner.flare.evidence.head_exchange"] = ask_nobody
+if os.environ.get("ALMONER_TEST_NO_JOBS"):
+    WRAPPERS["almoner.flare.processes.job_forks"] = start_no_helper
 if os.environ.get("ALMONER_TEST_NO_DEADLINE"):
-    WRAPPERS["almoner.flare.deploy_processor"] = answer_at_once
+    WRAPPERS["almoner.flare.gates.deploy_processor"] = answer_at_once
+if os.environ.get(DECISION_SECONDS):
+    WRAPPERS["almoner.flare.gates.deploy_processor"] = answer_late
 if faults.SITE:
     WRAPPERS |= faults.WRAPPERS
+if forged.FOLDER:
+    WRAPPERS |= forged.WRAPPERS
 if rounds.FOLDER:
     WRAPPERS |= rounds.WRAPPERS
 if lies.ON:
@@ -157,9 +180,11 @@ if wide.ON:
     WRAPPERS |= wide.WRAPPERS
 UNGATED = os.environ.get("ALMONER_TEST_UNGATED", "")
 if UNGATED in ("sites", "all"):
-    WRAPPERS["almoner.flare.gate"] = open_gate
+    WRAPPERS["almoner.flare.gates.gate"] = open_gate
 if UNGATED in ("server", "all"):
-    WRAPPERS["almoner.flare.server_gate"] = open_gate
+    WRAPPERS["almoner.flare.gates.server_gate"] = open_gate
+for name, wrapper in switched.WRAPPERS.items():
+    WRAPPERS[name] = switched.both(WRAPPERS.get(name), wrapper)
 
 
 class WrappingLoader(Loader):

@@ -42,9 +42,9 @@ def wrap_job_folder(module):
 
 
 WRAPPERS = {
-    "almoner.flare.app_validator": wrap_app_validator,
-    "almoner.flare.deployer": wrap_deployer,
-    "almoner.flare.deploy_processor": wrap_deploy_processor,
-    "almoner.flare.launcher": wrap_launcher,
-    "almoner.flare.job_folder": wrap_job_folder,
+    "almoner.flare.door.app_validator": wrap_app_validator,
+    "almoner.flare.door.deployer": wrap_deployer,
+    "almoner.flare.gates.deploy_processor": wrap_deploy_processor,
+    "almoner.flare.processes.launcher": wrap_launcher,
+    "almoner.flare.site.job_folder": wrap_job_folder,
 }

@@ -40,5 +40,5 @@ def skip_training(module):
 WRAPPERS = {
     "almoner.workloads.registry": widen_registry,
     "almoner.workloads.heart_disease": widen_model,
-    "almoner.flare.local_work": skip_training,
+    "almoner.flare.training.local_work": skip_training,
 }

@@ -16,8 +16,9 @@ from almoner.schema.decision import Decision
 from almoner.schema.declarations import load_declarations
 from almoner.schema.documents import load_document
 from almoner.schema.envelope import AnyJobSpec, JobEnvelope
-from almoner.schema.job import JobSpec
+from almoner.schema.job import JobSpec, TrainingPrivacy
 from almoner.schema.policy import SitePolicy
+from almoner.schema.site import SiteConfig
 from almoner.schema.statistics import StatisticsSpec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -39,8 +40,16 @@ def spec(**changes: Any) -> JobSpec:
     """Return the main job with changed fields, all of them validated; sub-models take part of their fields."""
     fields = SPEC.model_dump(mode="json")
     for name, value in changes.items():
-        fields[name] = fields[name] | value if isinstance(fields[name], dict) and name != "aggregation" else value
+        whole = name == "aggregation" or (name == "privacy" and value.get("mechanism") == "none")
+        fields[name] = fields[name] | value if isinstance(fields[name], dict) and not whole else value
     return JobSpec.model_validate_json(json.dumps(fields))
+
+
+DISTRIBUTED = spec(privacy={"mechanism": "distributed_dp"}, aggregation={"kind": "secagg", "num_colluding_sites": 1})
+UNPROTECTED = spec(
+    privacy={"mechanism": "none"} | {name: getattr(SPEC.privacy, name) for name in TrainingPrivacy.model_fields},
+    releases=[],
+)
 
 
 def request(**changes: Any) -> StatisticsSpec:
@@ -99,8 +108,10 @@ class Case:
     submitter: Submitter = LEAD
     flare_study: str = "cardiology"
     sites: tuple[str, ...] = DECLARATIONS.consortium.sites
+    issued: int = int(NOW)
     expires: int = int(NOW)
     exported_by: str = "0.1.0"
+    package: str = ""
     policy: SitePolicy = DECLARATIONS.policies[SITE]
     account: AccountState = field(default_factory=account)
     nonce_seen: bool = False
@@ -112,6 +123,8 @@ class Case:
     keys_at_site: bool = False
     study_sites: tuple[str, ...] = DECLARATIONS.consortium.sites
     stored_groups: dict[str, int] = field(default_factory=dict)
+    public: bool = True
+    max_records_per_unit: int | None = None
 
     def request(self) -> JobRequest:
         envelope = JobEnvelope(
@@ -119,15 +132,17 @@ class Case:
             spec=self.spec,
             sites=self.sites,
             nonce="0" * 32,
+            issued_unix_seconds=self.issued,
             expires_unix_seconds=self.expires,
             almoner_version=self.exported_by,
+            workload_package=self.package,
         )
         return JobRequest(envelope, self.submitter, self.flare_study)
 
     def site(self) -> SiteView:
         return SiteView(
             policy=self.policy,
-            config=DECLARATIONS.sites[SITE],
+            config=self.config(),
             account=self.account,
             nonce_seen=self.nonce_seen,
             now_unix_seconds=self.now,
@@ -140,6 +155,13 @@ class Case:
             study_sites=self.study_sites,
             stored_groups=self.stored_groups,
         )
+
+    def config(self) -> SiteConfig:
+        """Return the site's configuration, its data sets public or not."""
+        config = DECLARATIONS.sites[SITE]
+        update = {"public": self.public, "max_records_per_unit": self.max_records_per_unit}
+        changed = {name: found.model_copy(update=update) for name, found in config.datasets.items()}
+        return config.model_copy(update={"datasets": changed})
 
     def plan(self) -> JobPlan:
         return plan_of(self.spec, len(self.sites))

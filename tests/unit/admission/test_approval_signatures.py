@@ -1,16 +1,13 @@
 """An approval counts only with the signature of the site's own officer, for this site, job and time."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
+from certificate_cases import Holder, issue
 
 from almoner.admission.approvals import sign_approval, verify_approval
+from almoner.admission.user_certificates import Trust
 from almoner.errors import PolicyViolation
 from almoner.schema.approval import Approval, SignedApproval
 from almoner.schema.policy import ManualApproval
@@ -19,40 +16,6 @@ NOW = int(datetime.now(UTC).timestamp())
 RULE = ManualApproval(roles=("org_admin",), max_days=30)
 JOB = "a" * 64
 NAME = "officer@va-long-beach.example"
-
-
-@dataclass(frozen=True)
-class Holder:
-    key: rsa.RSAPrivateKey
-    certificate: x509.Certificate
-
-    @property
-    def key_pem(self) -> bytes:
-        return self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def issue(issuer: Holder | None, name: str, org: str = "", role: str = "", days: int = 9) -> Holder:
-    """Issue a certificate with name, organisation and role where FLARE puts them."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    fields = ((NameOID.COMMON_NAME, name), (NameOID.ORGANIZATION_NAME, org), (NameOID.UNSTRUCTURED_NAME, role))
-    subject = x509.Name([x509.NameAttribute(oid, value) for oid, value in fields if value])
-    start = datetime.now(UTC) - timedelta(days=10)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=10 + days))
-    )
-    return Holder(key, builder.sign(issuer.key if issuer else key, hashes.SHA256()))
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +39,13 @@ def paper(holder: Holder, **changes: Any) -> SignedApproval:
 
 def refusal(signed: SignedApproval, root: Holder, now: float = NOW) -> str:
     with pytest.raises(PolicyViolation) as caught:
-        verify_approval(signed, RULE, "va-long-beach", JOB, root.pem, now)
+        verify_approval(signed, RULE, "va-long-beach", JOB, Trust(root.pem, ()), now)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_the_sites_officer(root: Holder, officer: Holder) -> None:
-    found = verify_approval(paper(officer), RULE, "va-long-beach", JOB, root.pem, NOW)
+    found = verify_approval(paper(officer), RULE, "va-long-beach", JOB, Trust(root.pem, ()), NOW)
     assert (found.verdict, found.officer) == ("approved", NAME)
 
 
@@ -100,6 +63,7 @@ def test_somebody_else(root: Holder, name: str, org: str, role: str) -> None:
     assert "va-long-beach wants org_admin of its own" in refusal(paper(issue(root, name, org, role)), root)
 
 
+@pytest.mark.threat("T-30")
 def test_an_officer_of_another_root(root: Holder, officer: Holder) -> None:
     foreign = issue(None, "heart-consortium")
     false = issue(foreign, NAME, "va_long_beach", "org_admin")
@@ -114,6 +78,7 @@ def test_a_certificate_out_of_date(root: Holder) -> None:
     assert refusal(paper(old), root, NOW - 20 * 86_400) == "the officer's certificate is not valid now"
 
 
+@pytest.mark.threat("T-30")
 @pytest.mark.parametrize(
     "changes",
     [

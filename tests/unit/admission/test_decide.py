@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from admission_cases import (
+    DISTRIBUTED,
     GROUPED,
     LEAD,
     NOW,
     SITE,
     SIZES,
+    UNPROTECTED,
     WORKLOAD,
     Case,
     account,
@@ -42,6 +44,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "envelope.sites": {"sites": ("cleveland", "hungary", "va-long-beach")},
     "envelope.replayed": {"nonce_seen": True},
     "envelope.expired": {"expires": int(NOW) - 1},
+    "envelope.validity": {"issued": int(NOW), "expires": int(NOW) + 7 * 86_400 + 1},
     "envelope.version": {"exported_by": "0.0.9"},
     "allow.studies": {"policy": policy(allow={"studies": ["oncology"]})},
     "study.session": {"flare_study": "default"},
@@ -50,6 +53,7 @@ EDITS: dict[str, dict[str, Any]] = {
     "dataset.known": {"spec": spec(dataset="oncology")},
     "allow.datasets": {"policy": policy(allow={"datasets": ["oncology"]})},
     "workload.unit": {"workloads": {"heart_disease": replace(WORKLOAD, units=("visit",))}},
+    "workload.releases": {"workloads": {"heart_disease": replace(WORKLOAD, one_record_per_unit=False)}},
     "account.unit": {
         "policy": policy(accounts=[policy().accounts[0].model_dump() | {"privacy_unit": "visit"}]),
     },
@@ -72,11 +76,19 @@ EDITS: dict[str, dict[str, Any]] = {
     },
     "allow.windows": {"policy": policy(allow={"windows": [{"days": ["fri"], "from_hour": 9, "to_hour": 17}]})},
     "allow.purposes": {"policy": policy(allow={"purposes": [{"study": "cardiology", "purpose": "another"}]})},
+    "workload.package": {"package": "c" * 64},
     "workload.digest": {"policy": policy(allow={"workload_digests": {"heart_disease": ["c" * 64]}})},
     "workload.weights": {"policy": policy(allow={"initial_weights": {"heart_disease": ["c" * 64]}})},
+    "dataset.records": {"max_records_per_unit": 8},
     "dataset.sizes": {"nominal_records": {site: 9 for site in SIZES if site != "hungary"}},
     "allow.releases": {"policy": policy(allow={"releases": []})},
-    "job.grid": {"workloads": {"heart_disease": replace(WORKLOAD, dimension=500_000)}},
+    "job.grid": {
+        "spec": DISTRIBUTED,
+        "workloads": {"heart_disease": replace(WORKLOAD, dimension=10**12)},
+        "nominal_records": dict.fromkeys(SIZES, 10**9),
+    },
+    "data.public": {"spec": UNPROTECTED, "public": False},
+    "allow.mechanisms": {"spec": DISTRIBUTED, "policy": policy(allow={"mechanisms": ["dp_sgd"]})},
     "quota.month": {"policy": policy(quotas={"budget_share_per_month": 0.25}), "jobs": (past(1),)},
     "quota.study": {
         "policy": policy(quotas={"budget_share_per_study": 0.25}),
@@ -137,6 +149,7 @@ def test_the_good_job_is_admitted() -> None:
     assert decision.violations == ()
 
 
+@pytest.mark.threat("T-03")
 @pytest.mark.parametrize("rule", EDITS)
 def test_one_fault_breaks_exactly_its_rule(rule: str) -> None:
     case = Case(**EDITS[rule])
@@ -220,6 +233,27 @@ def test_organisations_are_compared_as_flare_spells_them() -> None:
 def test_envelopes_expire_at_their_second_and_not_before() -> None:
     assert Case(expires=int(NOW)).rules() == ()
     assert Case(expires=int(NOW) - 1).rules() == ("envelope.expired",)
+
+
+@pytest.mark.threat("T-03")
+def test_a_job_is_good_for_as_many_days_as_the_policy_says_and_not_a_second_more() -> None:
+    month = Case(issued=int(NOW), expires=int(NOW) + 30 * 86_400)
+    assert month.rules() == ("envelope.validity",)  # a week, where nothing is written
+    assert month.but(policy=policy(limits={"max_validity_days": 30})).rules() == ()
+    longer = month.but(policy=policy(limits={"max_validity_days": 30}), expires=month.expires + 1)
+    [violation] = longer.decide().violations
+    assert violation.finding == "good for 30.00 days from its export, at most 30"
+    assert violation.remedy == "export it again, with the policies of now"
+
+
+@pytest.mark.threat("T-03")
+def test_a_job_that_is_dated_ahead_is_refused_until_then() -> None:
+    """So nobody makes a job last longer by saying that it is yet to be exported; clocks may differ by five minutes."""
+    assert Case(issued=int(NOW) + 300, expires=int(NOW) + 7 * 86_400).rules() == ()
+    ahead = Case(issued=int(NOW) + 301, expires=int(NOW) + 7 * 86_400)
+    [violation] = ahead.decide().violations
+    assert (violation.rule, violation.finding) == ("envelope.validity", "the job was exported in the future")
+    assert ahead.but(now=NOW + 1).rules() == ()
 
 
 # Edits of different fields of the case, whose rules do not depend on each other.

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 from datetime import date, timedelta
+from string import ascii_lowercase as LETTERS
+from string import digits
 from typing import Any
 
 import pytest
@@ -11,22 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from almoner.admission.diff import policy_changes
 from almoner.admission.lattice import Loosening, loosenings, policy_bounds, verify_tightens
 from almoner.errors import PolicyViolation
 from almoner.schema.declarations import Declarations
-from almoner.schema.policy import (
-    Allow,
-    ConsortiumPolicy,
-    Limits,
-    ManualApproval,
-    Pause,
-    Quotas,
-    Require,
-    SitePolicy,
-    StatisticsGrant,
-)
+from almoner.schema.policy import ConsortiumPolicy, Limits, ManualApproval, Pause, Quotas, Require, SitePolicy
+from almoner.schema.policy_allow import Allow, StatisticsGrant
+from almoner.schema.revocation import Revocation
 
-NAMES = st.from_regex(r"\A[a-z][a-z0-9_-]{0,8}\Z")
+NAMES = st.builds(str.__add__, st.sampled_from(LETTERS), st.text(f"{LETTERS}{digits}_-", max_size=8))
 PROTECTIONS = ("plain", "he", "secagg", "robust")
 DIGESTS = tuple(letter * 64 for letter in "abc")
 FEW_NAMES = st.lists(NAMES, min_size=1, max_size=3, unique=True).map(tuple)
@@ -54,6 +49,7 @@ def floors(draw: st.DrawFn) -> "Fields":
             "max_sampling_prob": draw(st.floats(1e-6, 0.99)),
             "max_rounds": draw(st.integers(1, 9_999)),
             "max_steps": draw(count),
+            "max_validity_days": draw(st.integers(2, 365)),
         },
         "quotas": {
             "budget_share_per_month": draw(share),
@@ -72,6 +68,7 @@ def floors(draw: st.DrawFn) -> "Fields":
             "workload_digests": {workloads[0]: draw(FEW_DIGESTS)},
             "initial_weights": {workloads[0]: draw(FEW_DIGESTS)},
             "releases": draw(st.sampled_from([(), ("accuracy",)])),
+            "mechanisms": draw(st.sampled_from([("dp_sgd",), ("dp_sgd", "distributed_dp")])),
             "windows": (WINDOW,),
             "psi": None,
             "statistics": {"trust": ("local",), "max_cells": draw(st.integers(2, 99))},
@@ -87,6 +84,7 @@ def floors(draw: st.DrawFn) -> "Fields":
             "manual_approval": {"roles": draw(FEW_NAMES), "max_days": draw(st.integers(1, 365))},
         },
         "release_final_model": draw(st.booleans()),
+        "revoked": ({"certificate_sha256": "a" * 64, "since": LAST_DAY, "reason": "stolen"},),
     }
 
 
@@ -104,7 +102,7 @@ def equal_policy(floor: Fields) -> Fields:
         "epsilon_cap": floor["accounts"]["max_epsilon_cap"],
         "delta": floor["accounts"]["max_delta"],
     }
-    shared = {name: floor[name] for name in ("limits", "quotas", "allow", "require", "release_final_model")}
+    shared = {name: floor[name] for name in ("limits", "quotas", "allow", "require", "release_final_model", "revoked")}
     return {"schema_version": 1, "site": "s", "extends": "consortium", "accounts": (account,), **shared}
 
 
@@ -152,6 +150,7 @@ LOOSEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "limits.max_sampling_prob": ("limits.max_sampling_prob", more),
     "limits.max_rounds": ("limits.max_rounds", more),
     "limits.max_steps": ("limits.max_steps", more),
+    "limits.max_validity_days": ("limits.max_validity_days", more),
     "quotas.budget_share_per_month": ("quotas.budget_share_per_month", more),
     "quotas.budget_share_per_study": ("quotas.budget_share_per_study", more),
     "quotas.budget_share_per_submitter": ("quotas.budget_share_per_submitter", more),
@@ -166,6 +165,7 @@ LOOSEN: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "allow.purposes": ("allow.purposes", a_day_more),
     "allow.workload_digests": ("allow.workload_digests", one_more_digest),
     "allow.initial_weights": ("allow.initial_weights", one_more_digest),
+    "allow.mechanisms": ("allow.mechanisms", lambda kinds: (*kinds, "none")),
     "allow.windows": ("allow.windows", an_hour_more),
     "allow.psi": ("allow.psi", lambda grant: {"max_identifiers": 1}),
     "allow.statistics.trust": ("allow.statistics.trust", lambda kinds: (*kinds, "distributed")),
@@ -207,6 +207,7 @@ TIGHTEN: dict[str, Callable[[Any], Any]] = {
     "limits.max_sampling_prob": less,
     "limits.max_rounds": lambda value: max(1, value - 1),
     "limits.max_steps": lambda value: max(1, value - 1),
+    "limits.max_validity_days": less,
     "quotas.budget_share_per_month": less,
     "quotas.budget_share_per_study": less,
     "quotas.budget_share_per_submitter": less,
@@ -222,6 +223,7 @@ TIGHTEN: dict[str, Callable[[Any], Any]] = {
     "allow.workload_digests": lambda pins: {name: digests[:1] for name, digests in pins.items()},
     "allow.initial_weights": lambda pins: {name: digests[:1] for name, digests in pins.items()},
     "allow.releases": lambda kinds: (),
+    "allow.mechanisms": lambda kinds: kinds[:1],
     "allow.windows": lambda windows: ({**windows[0], "days": ("wed",), "from_hour": 9},),
     "allow.psi": drop,
     "allow.statistics.trust": lambda kinds: kinds[:1],
@@ -236,6 +238,10 @@ TIGHTEN: dict[str, Callable[[Any], Any]] = {
     "require.manual_approval.roles": lambda names: names[:1],
     "require.manual_approval.max_days": lambda value: max(1, value - 1),
     "release_final_model": lambda value: False,
+    "revoked": lambda listed: (
+        {**listed[0], "since": listed[0]["since"] - timedelta(days=1)},
+        {**listed[0], "certificate_sha256": "b" * 64},
+    ),
 }
 
 
@@ -325,6 +331,51 @@ def test_a_longer_list_to_compare_with_is_a_loosening(floor: Fields) -> None:
     assert found(equal_policy(short), long) == []
 
 
+@pytest.mark.threat("T-03")
+@given(FLOORS, st.integers(1, 366))
+def test_a_job_is_good_for_a_week_where_nothing_else_is_written(floor: Fields, days: int) -> None:
+    """So a policy that was written before there was this bound has one, as a floor and as a site's."""
+    written = put(floor, "limits.max_validity_days", lambda _: days)
+    silent = put(floor, "limits.max_validity_days", drop)
+    assert found(equal_policy(written), silent) == ["limits.max_validity_days"] * (days > 7)
+    assert found(equal_policy(silent), written) == ["limits.max_validity_days"] * (days < 7)
+
+
+@pytest.mark.threat("T-157")
+@given(FLOORS, st.dates(LAST_DAY - timedelta(days=2), LAST_DAY + timedelta(days=2)))
+def test_what_the_floor_revokes_is_revoked_at_a_site_that_says_nothing_or_a_later_day(floor: Fields, day: date) -> None:
+    policy = put(equal_policy(floor), "revoked", lambda listed: ({**listed[0], "since": day},))
+    for site in (SitePolicy.model_validate(put(policy, "revoked", lambda _: ())), SitePolicy.model_validate(policy)):
+        assert found(site.model_dump(), floor) == []
+        [united] = site.under(ConsortiumPolicy.model_validate(floor)).revoked
+        assert united.since == min(LAST_DAY, *(one.since for one in site.revoked), LAST_DAY)
+
+
+def test_a_revocation_that_is_gone_or_later_is_looser() -> None:
+    day = {"certificate_sha256": "a" * 64, "since": LAST_DAY, "reason": "stolen"}
+    before, later = ((Revocation.model_validate({**day, "since": since}),) for since in (LAST_DAY, date(2028, 1, 1)))
+    policies = [DECLARATIONS.policies[SITE].model_copy(update={"revoked": listed}) for listed in (before, later, ())]
+    for after, words in ((policies[1], "any but aaaaaaaaaaaaaaaa since 2028-01-01"), (policies[2], "no restriction")):
+        [change] = policy_changes(policies[0], after)
+        assert (change.field, change.effect) == ("revoked", "looser")
+        assert change.words == f"from any but aaaaaaaaaaaaaaaa since 2027-12-31 to {words}"
+        [change] = policy_changes(after, policies[0])
+        assert change.effect == "tighter"
+
+
+@pytest.mark.threat("T-83")
+@given(FLOORS)
+def test_shared_noise_where_the_floor_does_not_name_it_is_a_loosening(floor: Fields) -> None:
+    """So a floor that was written before there was shared noise admits none at any site; `none` needs public data."""
+    silent = put(floor, "allow.mechanisms", drop)
+    shared = put(floor, "allow.mechanisms", lambda kinds: ("dp_sgd", "distributed_dp"))
+    assert found(equal_policy(shared), silent) == ["allow.mechanisms"]
+    assert found(equal_policy(put(floor, "allow.mechanisms", lambda kinds: ("dp_sgd", "none"))), silent) == []
+    assert found(equal_policy(silent), put(floor, "allow.mechanisms", lambda kinds: ("dp_sgd",))) == [
+        "allow.mechanisms"
+    ]
+
+
 @given(FLOORS)
 def test_statistics_where_the_floor_admits_none_are_a_loosening(floor: Fields) -> None:
     """So a floor that was written before there were statistics admits none at any site."""
@@ -337,7 +388,7 @@ def test_every_field_of_a_policy_can_be_loosened_and_tightened_in_these_tests() 
     def leaves(prefix: str, model: type[BaseModel], *blocks: str) -> set[str]:
         return {f"{prefix}.{name}" for name in model.model_fields if name not in blocks}
 
-    fields = {"release_final_model", "accounts.0.epsilon_cap", "accounts.0.delta"}
+    fields = {"release_final_model", "revoked", "accounts.0.epsilon_cap", "accounts.0.delta"}
     fields |= (
         leaves("limits", Limits) | leaves("allow", Allow, "statistics") | leaves("allow.statistics", StatisticsGrant)
     )
@@ -345,10 +396,11 @@ def test_every_field_of_a_policy_can_be_loosened_and_tightened_in_these_tests() 
     fields |= leaves("quotas", Quotas, "pause") | leaves("quotas.pause", Pause)
     fields |= leaves("require.manual_approval", ManualApproval)
     assert set(TIGHTEN) == fields
-    assert set(LOOSEN) | {"release_final_model", "allow.releases"} == fields
+    assert set(LOOSEN) | {"release_final_model", "allow.releases", "revoked"} == fields
     assert set(policy_bounds(DECLARATIONS.floor)) == fields
     assert set(SitePolicy.model_fields) == {
         "schema_version", "site", "extends", "accounts", "limits", "quotas", "allow", "require", "release_final_model",
+        "revoked",
     }  # fmt: skip
 
 

@@ -5,13 +5,28 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from admission_cases import DECLARATIONS, LEAD, NOW, SITE, WORKLOAD, Case, account, past, policy, spec
+from admission_cases import (
+    DECLARATIONS,
+    DISTRIBUTED,
+    LEAD,
+    NOW,
+    SITE,
+    SPEC,
+    UNPROTECTED,
+    WORKLOAD,
+    Case,
+    account,
+    past,
+    policy,
+    spec,
+)
 
 from almoner.admission.cost import JobCost
 from almoner.admission.request import ApprovalState, Submitter
 from almoner.admission.rule import Question, Verdict
 from almoner.admission.rules import RULES
 from almoner.schema.approval import job_digest
+from almoner.schema.job import JobSpec
 
 B = account().filter.budget
 
@@ -50,6 +65,7 @@ class TestMonths:
         assert status("quota.month", self.CASE.but(jobs=(past(1, 0.9, population="other"),))) == "holds"
 
 
+@pytest.mark.threat("T-33")
 @pytest.mark.parametrize(
     ("rule", "field", "other"),
     [
@@ -121,6 +137,7 @@ class TestWindows:
 class TestPurposes:
     HEART = "coronary disease from routine tests"
 
+    @pytest.mark.threat("T-155")
     @pytest.mark.parametrize(
         ("grants", "expected"),
         [
@@ -137,6 +154,7 @@ class TestPurposes:
         assert status("allow.purposes", Case(policy=policy(allow={"purposes": purposes}))) == expected
 
 
+@pytest.mark.threat("T-32")
 @pytest.mark.parametrize(
     ("rule", "field", "digest"),
     [
@@ -151,6 +169,35 @@ def test_pins(rule: str, field: str, digest: str) -> None:
     assert status(rule, pinned.but(workloads={"heart_disease": changed})) == "broken"
     assert status(rule, pinned.but(workloads={})) == "unset"
     assert status(rule, Case()) == "unset"
+
+
+ADDED = replace(WORKLOAD, origin="heart-disease 1.0")
+
+
+@pytest.mark.threat("T-90")
+@pytest.mark.parametrize(
+    ("pins", "expected"),
+    [
+        (None, "broken"),
+        ({}, "broken"),
+        ({"heart_disease": ["c" * 64]}, "broken"),
+        ({"heart_disease": ["a" * 64]}, "holds"),
+    ],
+)
+def test_what_another_package_adds_needs_a_pin(pins: dict[str, list[str]] | None, expected: str) -> None:
+    case = Case(policy=policy(allow={"workload_digests": pins}), workloads={"heart_disease": ADDED}, package="a" * 64)
+    assert status("workload.digest", case) == expected
+    assert case.rules() == (() if expected == "holds" else ("workload.digest",))
+
+
+@pytest.mark.threat("T-93")
+@pytest.mark.parametrize("exported", ["", "c" * 64])
+def test_a_job_for_another_version_of_the_package(exported: str) -> None:
+    pinned = policy(allow={"workload_digests": {"heart_disease": ["a" * 64]}})
+    case = Case(policy=pinned, workloads={"heart_disease": ADDED}, package="a" * 64)
+    assert case.rules() == ()
+    assert case.but(package=exported).rules() == ("workload.package",)
+    assert status("workload.package", Case()) == "unset"
 
 
 def test_a_unit_that_the_workload_does_not_group_by_protects_nothing() -> None:
@@ -194,6 +241,7 @@ class TestApproval:
     CASE = Case(policy=policy(require={"manual_approval": {"roles": ["org_admin"], "max_days": 30}}))
     GOOD = ApprovalState("", True, int(NOW), "e" * 64, LEAD.name, WORKLOAD.digest)
 
+    @pytest.mark.threat("T-30")
     def test_awaiting_names_the_digest_that_does_not_change(self) -> None:
         about = job_digest(self.CASE.request().envelope)
         assert ask("require.approval", self.CASE).finding == f"awaiting approval of digest {about}"
@@ -212,6 +260,7 @@ class TestApproval:
             (replace(GOOD, workload_digest=""), "it is for the workload's code none, "),
         ],
     )
+    @pytest.mark.threat("T-30")
     def test_what_does_not_count(self, paper: ApprovalState, finding: str) -> None:
         found = ask("require.approval", self.CASE.but(approval=paper))
         assert found.status == "broken"
@@ -221,6 +270,7 @@ class TestApproval:
         assert status("require.approval", self.CASE.but(approval=self.GOOD)) == "holds"
         assert self.CASE.but(approval=self.GOOD).decide().approval_digest == self.GOOD.digest
 
+    @pytest.mark.threat("T-30")
     @pytest.mark.parametrize(
         ("changes", "expected"),
         [
@@ -236,10 +286,53 @@ class TestApproval:
 
 
 def test_release_only_jobs_need_no_grid() -> None:
-    big = {"heart_disease": replace(WORKLOAD, dimension=10**9)}
-    assert Case(workloads=big).rules() == ("job.grid",)
-    spec = Case().spec.model_copy(update={"rounds": 0})
-    assert status("job.grid", Case(spec=spec, workloads=big)) == "unset"
+    big = {"heart_disease": replace(WORKLOAD, dimension=10**12)}
+    case = Case(spec=DISTRIBUTED, workloads=big, nominal_records=dict.fromkeys(Case().nominal_records, 10**9))
+    assert case.rules() == ("job.grid",)
+    assert status("job.grid", case.but(spec=DISTRIBUTED.model_copy(update={"rounds": 0}))) == "unset"
+
+
+def test_rules_of_privacy_say_nothing_where_there_is_none() -> None:
+    tight = {"epsilon_per_job": 0.1, "min_noise_multiplier": 900.0, "max_sampling_prob": 0.01}
+    case = Case(spec=UNPROTECTED, policy=policy(limits=tight))
+    decision = case.decide()
+    assert decision.verdict == "admitted"
+    assert (decision.noise_multiplier, decision.charge, decision.epsilon_after) == (0.0, 0.0, 0.0)
+    assert decision.asks == "training with no privacy (public data)"
+    assert {status(rule, case) for rule in ("limits.min_noise", "limits.sampling", "account.delta")} == {"unset"}
+
+
+def test_a_used_up_account_admits_what_costs_nothing() -> None:
+    full = account(spent=account().filter.budget)
+    assert Case(account=full).rules() == ("budget.remaining",)
+    assert Case(spec=UNPROTECTED, account=full).rules() == ()
+
+
+@pytest.mark.threat("T-83")
+@pytest.mark.parametrize(
+    ("mechanisms", "asked", "expected"),
+    [
+        (None, DISTRIBUTED, ("allow.mechanisms",)),
+        (None, UNPROTECTED, ()),
+        (None, SPEC, ()),
+        (["distributed_dp"], DISTRIBUTED, ()),
+        (["distributed_dp"], SPEC, ("allow.mechanisms",)),
+        (["dp_sgd"], UNPROTECTED, ("allow.mechanisms",)),
+    ],
+)
+def test_a_policy_that_names_no_mechanism_admits_no_shared_noise(
+    mechanisms: list[str] | None, asked: JobSpec, expected: tuple[str, ...]
+) -> None:
+    assert Case(spec=asked, policy=policy(allow={"mechanisms": mechanisms})).rules() == expected
+
+
+@pytest.mark.threat("T-80")
+@pytest.mark.parametrize("listed", [None, ["none"]])
+def test_no_policy_admits_training_without_privacy_on_what_is_not_public(listed: list[str] | None) -> None:
+    """The control is the site's own registration: with it off, the same job is admitted."""
+    case = Case(spec=UNPROTECTED, policy=policy(allow={"mechanisms": listed}))
+    assert case.rules() == ()
+    assert case.but(public=False).rules() == ("data.public",)
 
 
 def test_the_grid_is_that_of_the_largest_site_of_the_job() -> None:

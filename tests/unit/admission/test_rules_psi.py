@@ -18,6 +18,7 @@ from almoner.schema.documents import load_document
 from almoner.schema.envelope import JobEnvelope
 from almoner.schema.policy import SitePolicy
 from almoner.schema.psi import PsiSpec
+from almoner.schema.site import SiteConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 DECLARATIONS = load_declarations(ROOT, "alignment")
@@ -29,7 +30,12 @@ PAPER = ApprovalState("", True, int(NOW) + 1, "a" * 64, LEAD.name, "")
 ALONE = DECLARATIONS.policies[SITE]
 
 
-def decision(policy: SitePolicy = ALONE, jobs: tuple[PastJob, ...] = (), **changes: Any) -> Decision:
+def decision(
+    policy: SitePolicy = ALONE,
+    jobs: tuple[PastJob, ...] = (),
+    config: SiteConfig = DECLARATIONS.sites[SITE],
+    **changes: Any,
+) -> Decision:
     """Decide about the job with some fields changed."""
     spec = PsiSpec.model_validate_json(json.dumps(SPEC.model_dump(mode="json") | changes))
     book = open_filter(1.0, 1e-6)
@@ -38,12 +44,14 @@ def decision(policy: SitePolicy = ALONE, jobs: tuple[PastJob, ...] = (), **chang
         spec=spec,
         sites=DECLARATIONS.consortium.sites,
         nonce="0" * 32,
+        issued_unix_seconds=int(NOW),
         expires_unix_seconds=int(NOW),
         almoner_version="0.1.0",
+        workload_package="",
     )
     site = SiteView(
         policy=policy,
-        config=DECLARATIONS.sites[SITE],
+        config=config,
         account=AccountState(f"{SITE}-patients", "patient", "add_or_remove_one", book, 0.0, 0.0),
         nonce_seen=False,
         now_unix_seconds=NOW,
@@ -101,6 +109,12 @@ def test_one_fault_breaks_exactly_its_rule(changes: dict[str, Any], rule: str, f
     assert (violation.rule, violation.finding) == (rule, finding)
 
 
+@pytest.mark.threat("T-63")
+def test_no_job_has_more_guesses_than_the_policy_admits() -> None:
+    assert [violation.rule for violation in decision(max_identifiers=50_001).violations] == ["allow.psi"]
+
+
+@pytest.mark.threat("T-63")
 @pytest.mark.parametrize(
     ("job", "used"),
     [
@@ -116,3 +130,12 @@ def test_an_approval_is_good_for_one_list(job: dict[str, Any], used: bool) -> No
     fields = {"ended_unix_seconds": NOW - 1, "approval_digest": PAPER.digest, **job}
     past = PastJob("one", f"{SITE}-patients", NOW - 90_000, 0.0, **fields)
     assert [violation.rule for violation in decision(jobs=(past,)).violations] == ["require.approval"] * used
+
+
+@pytest.mark.threat("T-110")
+def test_lists_are_of_data_with_one_record_a_patient() -> None:
+    config = DECLARATIONS.sites[SITE]
+    several = {name: found.model_copy(update={"max_records_per_unit": 8}) for name, found in config.datasets.items()}
+    (violation,) = decision(config=config.model_copy(update={"datasets": several})).violations
+    assert violation.rule == "dataset.records"
+    assert decision().violations == ()

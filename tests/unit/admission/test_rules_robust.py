@@ -216,6 +216,7 @@ class TestSitesPerSum:
         assert status("require.sites_per_sum", case) == "unset"
 
 
+@pytest.mark.threat("T-40")
 class TestRequired:
     @pytest.mark.parametrize(
         ("aggregation", "least", "expected"),

@@ -1,7 +1,7 @@
 """The rules about statistics: a policy that does not name them admits none, and the other kinds' rules stay silent."""
 
 import pytest
-from admission_cases import Case, account, policy, request
+from admission_cases import Case, account, policy, request, spec
 from test_rules_at_their_edges import status
 
 from almoner.admission.cost import job_cost
@@ -43,7 +43,8 @@ def test_rules_of_training_say_nothing() -> None:
         rule.name for rule, verdict in ask_rules(Question(case.request(), case.site(), cost)) if verdict is NO_TRAINING
     }
     assert silent == {
-        "workload.known", "allow.workloads", "workload.unit", "workload.digest", "workload.weights", "job.grid",
+        "workload.known", "allow.workloads", "workload.unit", "workload.releases", "workload.package",
+        "workload.digest", "workload.weights", "job.grid", "data.public", "allow.mechanisms",
         "aggregation.rule", "aggregation.groups", "limits.min_noise", "limits.sampling", "limits.max_rounds",
         "limits.max_steps", "require.protection", "require.byzantine", "require.sites_per_sum",
     }  # fmt: skip
@@ -71,6 +72,14 @@ def test_what_is_asked_is_told() -> None:
     assert describe_ask(DISTRIBUTED) == "6 statistics, distributed, ε=1.00 (patient, δ=1e-4)"
 
 
+@pytest.mark.threat("T-74")
+@pytest.mark.parametrize(("low", "high"), [(19, 80), (20, 81)])
+def test_columns_are_asked_within_the_bounds_that_the_site_declares(low: int, high: int) -> None:
+    asked = request(columns={"age": {"kind": "integer", "low": low, "high": high}})
+    assert Case(spec=asked).rules() == ("statistics.columns",)
+
+
+@pytest.mark.threat("T-74")
 @pytest.mark.parametrize("wide", [None, ["local"], ["distributed"], ["local", "distributed"]])
 @pytest.mark.parametrize("narrow", [None, ["local"], ["distributed"], ["local", "distributed"]])
 def test_what_a_tighter_policy_admits_a_wider_one_does(narrow: list[str] | None, wide: list[str] | None) -> None:
@@ -79,3 +88,13 @@ def test_what_a_tighter_policy_admits_a_wider_one_does(narrow: list[str] | None,
         {trust for trust, spec in SPECS.items() if not Case(spec=spec, policy=made).rules()} for made in (site, base)
     ]
     assert bool(loosenings(site, base)) == (not admits[0] <= admits[1])
+
+
+@pytest.mark.threat("T-110")
+def test_data_of_several_records_a_patient_is_not_counted() -> None:
+    several = Case(spec=LOCAL, max_records_per_unit=8)
+    assert several.rules() == ("dataset.records",)
+    (violation,) = several.decide().violations
+    assert violation.finding == "a unit has up to 8 records here"
+    assert Case(max_records_per_unit=8).rules() == ("dataset.records",), "nor by the accuracy that a job releases"
+    assert Case(max_records_per_unit=8, spec=spec(releases=[])).rules() == (), "training is not refused"

@@ -7,20 +7,23 @@ import stat
 import subprocess
 import sys
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cli_cases import Outcome, Shell
+from tests.unit.provision.kit_cases import make_key, self_signed
 
 from almoner import __version__
 from almoner.cli import app as app_module
+from almoner.cli import operate
 from almoner.cli.app import run_or_exit
 from almoner.errors import AlmonerError
 from almoner.privacy.ledger import Ledger, Reservation
 from almoner.privacy.plan import PlannedStep
 from almoner.schema.declarations import Declarations
 from almoner.schema.documents import DOCUMENTS
-from almoner.schema.receipt import SampledGaussian
+from almoner.schema.receipt import DistributedGaussian, SampledGaussian
 
 JOB = "jobs/heart_disease.yaml"
 
@@ -98,7 +101,9 @@ class TestPolicy:
     def test_missing_folder(self, tmp_path: Path, almoner: Shell) -> None:
         outcome = almoner("policy", "check", "--root", tmp_path)
         assert is_one_line_error(outcome)
-        assert "provisioning/consortium.yaml: cannot be read: No such file or directory" in outcome.err
+        assert (
+            "provisioning/consortium.yaml: there is none → run this in a checkout, or name one by --root" in outcome.err
+        )
 
     def test_all_declared_consortia_are_checked_or_one(self, copy: Path, almoner: Shell) -> None:
         path = copy / "policies" / "banks" / "bank-04.yaml"
@@ -278,6 +283,32 @@ class TestLedger:
         assert account["spent"]["event"]["class"] == "ComposedDpEvent"
         assert account["committed"]["event"]["events"][0]["count"] == 10
         assert account["spent"]["rdp"] == 2 * account["committed"]["rdp"]
+        assert (account["spent"]["accountants"], account["spent"]["assumptions"]) == (["rdp", "pld"], [])
+
+    def test_export_says_what_shared_noise_rests_on(self, site: Path, job: str, almoner: Shell) -> None:
+        event = DistributedGaussian(
+            kind="distributed_gaussian",
+            noise_multiplier=4.0,
+            sampling_prob=0.5,
+            count=1,
+            assumption="2 of 4 keep theirs",
+        )
+        reservation = Reservation(
+            job_id=str(uuid.UUID(int=2)),
+            nonce="2" * 32,
+            envelope_digest="a" * 64,
+            tree_digest="b" * 64,
+            population="cleveland-cardiology",
+            privacy_unit="patient",
+            neighboring_relation="add_or_remove_one",
+            steps=(PlannedStep("train-0001", (event,)),),
+        )
+        with Ledger.open(site / "ledger" / "ledger.sqlite") as ledger:
+            ledger.reserve(reservation)
+        (account,) = json.loads(almoner("ledger", "export", site, "--events").out)
+        assert account["spent"]["accountants"] == ["rdp"]
+        assert account["spent"]["assumptions"] == ["2 of 4 keep theirs"]
+        assert account["committed"]["accountants"] == ["rdp", "pld"]
 
     def test_backup(self, site: Path, tmp_path: Path, almoner: Shell) -> None:
         target = tmp_path / "copy.sqlite"
@@ -311,6 +342,17 @@ class TestLedger:
 class TestOperator:
     def test_status_without_a_kit(self, tmp_path: Path, almoner: Shell) -> None:
         assert is_one_line_error(almoner("status", "--kit", tmp_path))
+
+    @pytest.mark.threat("T-158")
+    def test_status_warns_before_it_logs_in(
+        self, tmp_path: Path, almoner: Shell, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "startup").mkdir()
+        (tmp_path / "startup" / "rootCA.pem").write_bytes(self_signed(make_key()))
+        monkeypatch.setattr(operate.time, "time", lambda: datetime(2123, 12, 1, tzinfo=UTC).timestamp())
+        warning, error = almoner("status", "--kit", tmp_path).err.splitlines()
+        assert warning.startswith("warning: certificates run out: the root on 2123-12-08 (in 7 days) → ")
+        assert error.startswith("error: ")
 
     def test_up_without_a_consortium(self, tmp_path: Path, root: Path, almoner: Shell) -> None:
         outcome = almoner("up", tmp_path, "--root", root)
@@ -373,6 +415,11 @@ class TestFailing:
     def test_interrupts(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert self.run(KeyboardInterrupt(), capsys) == Outcome(130, "", "interrupted\n")
 
+    def test_files_of_another_user(self, capsys: pytest.CaptureFixture[str]) -> None:
+        outcome = self.run(PermissionError(13, "Permission denied", "/srv/site/ledger"), capsys)
+        said = "error: /srv/site/ledger: Permission denied → run it as the user whose files these are\n"
+        assert outcome == Outcome(2, "", said)
+
     def test_bugs_are_not_hidden(self) -> None:
         def command() -> None:
             raise ZeroDivisionError
@@ -387,12 +434,16 @@ class TestFailing:
         app_module.print_json({"b": "ε", "a": 1})
         assert capsys.readouterr().out == '{\n  "a": 1,\n  "b": "ε"\n}\n'
 
+    def test_json_has_no_nan(self, capsys: pytest.CaptureFixture[str]) -> None:
+        app_module.print_json({"a": [float("nan"), (1.5, float("inf"))]})
+        assert json.loads(capsys.readouterr().out) == {"a": [None, [1.5, None]]}
+
 
 def test_the_installed_command_is_the_same(tmp_path: Path) -> None:
     """One run as a process of its own: exit code, streams and no traceback."""
     run = subprocess.run(
         [sys.executable, "-m", "almoner.cli.main", "policy", "check", "--root", str(tmp_path)],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=180,
     )  # fmt: skip
     assert run.returncode == 2
     assert run.stdout == ""

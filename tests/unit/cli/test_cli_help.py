@@ -11,25 +11,35 @@ from almoner.cli.main import COMMANDS as MODULES
 from almoner.cli.main import build_app
 
 WITH_JSON = {
+    ("audit", "verify"),
     ("approve-requests",),
+    ("bench", "pipeline"),
+    ("communication",),
+    ("curve",),
     ("job", "plan"),
     ("job", "list"),
     ("job", "result"),
     ("ledger", "report"),
     ("ledger", "show"),
     ("ledger", "verify"),
+    ("personalise",),
     ("policy", "diff"),
     ("policy", "explain"),
     ("policy", "test"),
-    ("policy", "workloads"),
     ("redteam", "poison"),
+    ("redteam", "run"),
     ("release", "curve"),
     ("release", "run"),
     ("site", "approve-roster"),
+    ("site", "check-images"),
     ("site", "groups"),
     ("site", "join"),
     ("site", "request-certificate"),
     ("status",),
+    ("threats", "check"),
+    ("threats", "list"),
+    ("workload", "inspect"),
+    ("workload", "list"),
 }
 
 
@@ -66,7 +76,10 @@ def test_json_where_there_is_a_table() -> None:
     } == WITH_JSON
 
 
-@pytest.mark.parametrize("group", [(), ("job",), ("ledger",), ("policy",), ("redteam",), ("site",)])
+GROUPS = ("audit", "bench", "job", "ledger", "policy", "redteam", "site", "threats", "workload")
+
+
+@pytest.mark.parametrize("group", [(), *((name,) for name in GROUPS)])
 def test_groups_alone_show_their_commands(group: tuple[str, ...], almoner: Shell) -> None:
     outcome = almoner(*group)
     text = outcome.out + outcome.err

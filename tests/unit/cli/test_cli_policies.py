@@ -11,19 +11,8 @@ from almoner.admission.lattice import loosenings, verify_tightens
 from almoner.admission.rules import RULES
 from almoner.schema.declarations import Declarations, load_declarations
 from almoner.schema.documents import load_document
-from almoner.schema.policy import (
-    Account,
-    Allow,
-    Limits,
-    ManualApproval,
-    Pause,
-    PurposeGrant,
-    Quotas,
-    Require,
-    SitePolicy,
-    SubmitterRule,
-    Window,
-)
+from almoner.schema.policy import Account, Limits, ManualApproval, Pause, Quotas, Require, SitePolicy
+from almoner.schema.policy_allow import Allow, PurposeGrant, SubmitterRule, Window
 
 JOB = Path("jobs") / "heart_disease.yaml"
 
@@ -225,12 +214,3 @@ class TestExamples:
             f"{name}.yaml" for name in ("strict", "research", "public_data", "robust", "large_sums", "two_populations")
         }
         assert examples <= {path.name for path in (root / "policies" / "tests").glob("*.yaml")}
-
-
-def test_workloads_prints_what_a_policy_may_pin(root: Path, almoner: Shell) -> None:
-    pinned = load_document(root / "policies" / "examples" / "strict.yaml", SitePolicy).allow
-    shown = json.loads(almoner("policy", "workloads", "--json").out)["heart_disease"]
-    assert (pinned.workload_digests, pinned.initial_weights) == (
-        {"heart_disease": (shown["digest"],)},
-        {"heart_disease": (shown["initial_weights"],)},
-    )

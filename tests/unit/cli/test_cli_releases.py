@@ -2,15 +2,18 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from cli_cases import Shell
 
 from almoner.data import registry
+from almoner.data.adult_income import COLUMNS
 from almoner.data.records import SourceRecord
 from almoner.data.registry import ADULT_INCOME
-from almoner.flare.provisioning import provision
+from almoner.data.tables import table_files
+from almoner.flare.kits.provisioning import provision
 
 ANALYST = "users/analyst@census-office.example"
 OFFICE = "sites/census-office"
@@ -25,11 +28,12 @@ def census(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for i in range(400):
             known = {"age": str(20 + i % 60), "hours-per-week": "40", "education": ("HS-grad", "Masters")[i % 2]}
             known |= {"gender": ("Male", "Female")[i % 3 == 0], "income": (">50K", "<=50K")[i % 4 > 0]}
-            people.append(SourceRecord(str(i), "census-office", tuple(known.get(c, "?") for c in ADULT_INCOME.columns)))
+            people.append(SourceRecord(str(i), "census-office", tuple(known.get(c, "?") for c in COLUMNS)))
         return tuple(people)
 
-    monkeypatch.setitem(registry.DATASETS, "adult_income", replace(ADULT_INCOME, loader=parse))
-    monkeypatch.setattr("almoner.data.prepare.read_member", lambda dataset, cache: b"")
+    made_up = replace(ADULT_INCOME, site_files=partial(table_files, COLUMNS, parse))
+    monkeypatch.setitem(registry.DATASETS, "adult_income", made_up)
+    monkeypatch.setattr("almoner.data.prepare.read_members", lambda archive, cache: {"adult": b""})
     return provision(root, tmp_path / "census", 8122, "census").root
 
 

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from almoner.data.adult_income import COLUMNS, SITE, parse_adult
-from almoner.data.fetch import read_member
+from almoner.data.fetch import read_members
 from almoner.data.registry import ADULT_INCOME, dataset_of_file
 from almoner.errors import DataError
 
@@ -20,7 +20,8 @@ def parquet(columns: dict[str, list[object]]) -> bytes:
 
 
 def test_the_published_table(root: Path) -> None:
-    records = parse_adult(read_member(ADULT_INCOME, root / "build" / "cache"))
+    (content,) = read_members(ADULT_INCOME.archive, root / "build" / "cache").values()
+    records = parse_adult(content)
     assert len(records) == 48_842
     assert sum(value == "?" for record in records for value in record.values) == 6_465
     assert sum(record.values[-1] == ">50K" for record in records) == 11_687

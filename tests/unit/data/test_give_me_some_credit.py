@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almoner.data.fetch import read_member
+from almoner.data.fetch import read_members
 from almoner.data.give_me_some_credit import COLUMNS, SITES, bank_of, parse_credit
 from almoner.data.records import SourceRecord
 from almoner.data.registry import CREDIT
@@ -23,7 +23,8 @@ HEADER = (
 
 @pytest.fixture(scope="module")
 def records(heart_cache: Path) -> tuple[SourceRecord, ...]:
-    return parse_credit(read_member(CREDIT, heart_cache))
+    (content,) = read_members(CREDIT.archive, heart_cache).values()
+    return parse_credit(content)
 
 
 def table(*lines: str, header: str = HEADER) -> bytes:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almoner.data.split import split_of
+from almoner.data.split import keep_units_whole, split_of
 from almoner.errors import DataError
 
 
@@ -37,3 +37,14 @@ def test_share_is_near_the_fraction_and_depends_on_the_key() -> None:
 def test_bad_arguments(key: bytes, fraction: float) -> None:
     with pytest.raises(DataError):
         split_of("1", key, fraction)
+
+
+def test_a_unit_with_a_record_of_train_is_in_train_alone() -> None:
+    assert keep_units_whole(["a", "b", "a", "b", "c"], [True, True, False, True, False]) == [
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
+    assert keep_units_whole([], []) == []

@@ -249,7 +249,7 @@ def sent_by_two_threads(monkeypatch, lock):
     def slow(*args):
         if not inside.is_set():
             inside.set()
-            assert moved.wait(30)
+            assert moved.wait(60)
         return encrypt(*args)
 
     def send_values(values):
@@ -264,9 +264,9 @@ def sent_by_two_threads(monkeypatch, lock):
     site.begin(1, (), b"")
     first = Thread(target=send_values, args=(VALUES["ada"],))
     first.start()
-    assert inside.wait(30)
+    assert inside.wait(60)
     send_values(VALUES["bob"])
-    first.join(30)
+    first.join(60)
     return sent
 
 
@@ -277,6 +277,7 @@ def test_two_threads_send_two_vectors_in_a_round_without_the_lock(monkeypatch):
 
 @pytest.mark.threat("T-36")
 def test_two_threads_send_one_vector_in_a_round(monkeypatch):
-    first, second = sent_by_two_threads(monkeypatch, lock=True)
-    assert isinstance(first, bytes)
-    assert "other values were sent in it already" in str(second)
+    sent = sent_by_two_threads(monkeypatch, lock=True)
+    (refused,) = (said for said in sent if not isinstance(said, bytes))  # either thread may get to note its own first
+    assert len(sent) == 2
+    assert "other values were sent in it already" in str(refused)

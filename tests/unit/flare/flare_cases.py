@@ -1,5 +1,6 @@
 """A hand-made site with a real ledger, a small workload, and a job of two rounds with plain aggregation."""
 
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,30 +13,37 @@ from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
 from torch import Tensor
 
-from almoner.flare.head_exchange import HeadExchange
-from almoner.flare.job_context import JobContext
-from almoner.flare.protections import site_protection
-from almoner.flare.render import render_app
-from almoner.flare.site_files import LEDGER, SiteFiles
-from almoner.flare.training_context import TrainingContext, job_grid
-from almoner.flare.training_job import TrainingJob
-from almoner.flare.tree import tree_digest
-from almoner.flare.wire import TaskHeader, TaskKind
-from almoner.privacy.heads import EMPTY_SLOT
+from almoner.admission.grid import job_grid
+from almoner.flare.door.render import render_app
+from almoner.flare.evidence.head_exchange import HeadExchange
+from almoner.flare.evidence.head_statements import read_log_introduction
+from almoner.flare.evidence.held_heads import ServerHeads
+from almoner.flare.evidence.live_log import LiveLog
+from almoner.flare.evidence.log_cosigning import JobLog
+from almoner.flare.job.job_context import JobContext
+from almoner.flare.job.protections import site_protection
+from almoner.flare.job.wire import TaskHeader, TaskKind
+from almoner.flare.results.job_result import JobResult
+from almoner.flare.site.site_files import LEDGER, SiteFiles
+from almoner.flare.site.tree import tree_digest
+from almoner.flare.training.context import TrainingContext
+from almoner.flare.training.job import TrainingJob
+from almoner.privacy.heads import EMPTY_SLOT, unpack_heads
 from almoner.privacy.ledger import Ledger, Reservation
-from almoner.privacy.plan import job_events
+from almoner.privacy.plans import plan_of
 from almoner.protection.plain import combine
+from almoner.schema.aggregation import HeAggregation, PlainAggregation, SecaggAggregation
 from almoner.schema.base import digest
 from almoner.schema.consortium import Roster
 from almoner.schema.declarations import Declarations, load_declarations
 from almoner.schema.envelope import JobEnvelope
 from almoner.schema.job import (
     AccuracyRelease,
-    HeAggregation,
+    DistributedDpPrivacy,
+    DpSgdPrivacy,
     JobSpec,
-    PlainAggregation,
-    PrivacySpec,
-    SecaggAggregation,
+    NoPrivacy,
+    TrainingPrivacy,
     TrainingSpec,
 )
 from almoner.training.units import UnitData, UnitRecords
@@ -58,7 +66,7 @@ SPEC = JobSpec(
     rounds=2,
     min_sites=2,
     training=TrainingSpec(local_steps=1, learning_rate=1.0),
-    privacy=PrivacySpec(
+    privacy=DpSgdPrivacy(
         unit="patient",
         neighboring_relation="add_or_remove_one",
         mechanism="dp_sgd",
@@ -75,6 +83,12 @@ TRAIN_ONLY = SPEC.model_copy(update={"releases": ()})
 ENCRYPTED = SPEC.model_copy(update={"aggregation": HeAggregation(kind="he", num_colluding_sites=1)})
 MASKED = SPEC.model_copy(update={"aggregation": SecaggAggregation(kind="secagg", num_colluding_sites=1)})
 
+SHARED = MASKED.model_copy(
+    update={"privacy": DistributedDpPrivacy(**SPEC.privacy.model_dump() | {"mechanism": "distributed_dp"})}
+)
+_BARE = {name: getattr(SPEC.privacy, name) for name in TrainingPrivacy.model_fields}
+UNPROTECTED = MASKED.model_copy(update={"privacy": NoPrivacy(mechanism="none", **_BARE), "releases": ()})
+
 
 def envelope(spec: JobSpec = SPEC, **changes: Any) -> JobEnvelope:
     fields: dict[str, Any] = {
@@ -82,8 +96,10 @@ def envelope(spec: JobSpec = SPEC, **changes: Any) -> JobEnvelope:
         "spec": spec,
         "sites": SITES,
         "nonce": "0123456789abcdef" * 2,
+        "issued_unix_seconds": 1_899_900_000,
         "expires_unix_seconds": 1_900_000_000,
         "almoner_version": "0.1.0",
+        "workload_package": "",
     }
     return JobEnvelope(**{**fields, **changes})
 
@@ -133,6 +149,27 @@ class Pki:
         return self.folder / f"{name}.crt"
 
 
+def write_roots(kit: Path, pki: Pki) -> None:
+    """Write what a site's kit says of the consortium's root and of its server."""
+    (kit / "startup" / "rootCA.pem").write_bytes(pki.root.read_bytes())
+    (kit / "startup" / "fed_client.json").write_text(json.dumps({"servers": [{"identity": "localhost"}]}))
+
+
+def make_server(folder: Path, pki: Pki) -> Path:
+    """Return a server's folder with a kit, made if there is none."""
+    startup = folder / "kit" / "startup"
+    startup.mkdir(parents=True, exist_ok=True)
+    (startup / "rootCA.pem").write_bytes(pki.root.read_bytes())
+    (startup / "server.crt").write_bytes(pki.certificate("server").read_bytes())
+    (startup / "server.key").write_bytes(pki.key("server").read_bytes())
+    return folder
+
+
+def server_heads(folder: Path, pki: Pki, job_id: str = JOB_ID) -> ServerHeads:
+    """Return what a server holds, with its log; both are in the folder."""
+    return ServerHeads(folder / "heads.json", pki.roster, LiveLog(make_server(folder, pki), job_id))
+
+
 def make_context(
     folder: Path, pki: Pki, spec: JobSpec = SPEC, site: str = "cleveland", job_id: str = JOB_ID, **policy: Any
 ) -> JobContext:
@@ -140,11 +177,13 @@ def make_context(
     kit = folder / "kit"
     (kit / "startup").mkdir(parents=True)
     (kit / "startup" / "client.key").write_bytes(pki.key(site).read_bytes())
-    (kit / "startup" / "rootCA.pem").write_bytes(pki.root.read_bytes())
+    write_roots(kit, pki)
     (folder / "peer" / "kit" / "startup").mkdir(parents=True)
     (folder / "peer" / "kit" / "startup" / "client.key").write_bytes(pki.key(PAIR[1]).read_bytes())
+    write_roots(folder / "peer" / "kit", pki)
+    make_server(folder / "server", pki)
     made = envelope(spec)
-    plan = job_events(spec)
+    plan = plan_of(spec, len(made.sites))
     files = SiteFiles(
         kit=kit,
         folder=folder,
@@ -153,7 +192,7 @@ def make_context(
         roster=pki.roster,
     )
     sizes = DECLARATIONS.nominal_records("cardiology", SITES)
-    grid = job_grid(made, plan, max(sizes.values()), DIMENSION)
+    grid = job_grid(spec, plan.noise_multiplier, sizes.values(), DIMENSION)
     context = TrainingContext(
         job_id=job_id,
         site=files,
@@ -235,6 +274,11 @@ def peer_of(context: JobContext) -> JobContext:
     return replace(context, site=files)
 
 
+def shown(log: JobLog, introductions: dict[str, bytes]) -> bytes:
+    """Return what a server shows of its log at set-up."""
+    return log.open({site: read_log_introduction(data) for site, data in introductions.items()})
+
+
 def total_of(*updates: np.ndarray[Any, Any]) -> bytes:
     """Return what the server makes of sites' updates in clear."""
     return combine(updates, DIMENSION)
@@ -246,6 +290,7 @@ class Driver:
     def __init__(self, context: JobContext) -> None:
         self.context, self.job = context, TrainingJob(context)
         self.peer = HeadExchange(peer_of(context))
+        self.log = JobLog(LiveLog(context.site.folder / "server", context.job_id), context.site.roster)
         self.introductions = self.heads = b""
         self.update: Any = None
         self.consents: dict[str, str] = {}
@@ -255,7 +300,8 @@ class Driver:
 
     def introduce(self) -> Any:
         sealed = self.job.answer(header("setup"), b"")
-        self.introductions = sealed.body + self.peer.introduce() + EMPTY_SLOT * len(SITES)
+        said = dict(zip(PAIR, (sealed.body, self.peer.introduce()), strict=True))
+        self.introductions = b"".join(said.values()) + shown(self.log, said) + EMPTY_SLOT * len(SITES)
         return sealed
 
     def prove(self) -> Any:
@@ -288,3 +334,8 @@ class Driver:
         rounds = self.context.envelope.spec.rounds
         task = header("model", rounds + 1, PAIR if due else (), self.consents)
         return self.job.answer(task, self.total() if due else b"")
+
+    def cosign_log(self) -> Any:
+        heads = {site: head.to_json() for site, head in unpack_heads(PAIR, self.heads).items()} if self.heads else {}
+        self.log.close(JobResult(job="small", heads=heads), PAIR)
+        return self.job.answer(header("log"), self.log.ask(PAIR))

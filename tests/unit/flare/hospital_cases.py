@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flare_cases import DECLARATIONS, SITES, Pki, envelope
+from flare_cases import DECLARATIONS, SITES, Pki, envelope, server_heads, write_roots
 
 from almoner.errors import AlmonerError
-from almoner.flare.answers import IsGood
-from almoner.flare.dataset_commitments import commit_site_data
-from almoner.flare.filters import check_budget, let_out, put_on_protection
-from almoner.flare.held_heads import ServerHeads
-from almoner.flare.render import render_app
-from almoner.flare.sealed import Sealed
-from almoner.flare.site_files import LEDGER, SiteFiles
-from almoner.flare.statistics_context import StatisticsContext, load_statistics
-from almoner.flare.statistics_job import StatisticsJob
-from almoner.flare.statistics_run import StatisticsRun
-from almoner.flare.tree import tree_digest
-from almoner.flare.wire import REFUSAL, Reply, TaskHeader
+from almoner.flare.components.filters import check_budget, let_out, put_on_protection
+from almoner.flare.door.render import render_app
+from almoner.flare.job.answers import IsGood
+from almoner.flare.job.sealed import Sealed
+from almoner.flare.job.wire import REFUSAL, Reply, TaskHeader, attached_bytes
+from almoner.flare.site.dataset_commitments import commit_site_data
+from almoner.flare.site.site_files import LEDGER, SiteFiles
+from almoner.flare.site.tree import tree_digest
+from almoner.flare.statistics.context import StatisticsContext, load_statistics
+from almoner.flare.statistics.job import StatisticsJob
+from almoner.flare.statistics.run import StatisticsRun
 from almoner.privacy.ledger import Ledger, Reservation
 from almoner.privacy.plan import JobPlan
 from almoner.privacy.plans import plan_of
@@ -83,7 +82,7 @@ def make_site(folder: Path, pki: Pki, site: str) -> SiteFiles:
     kit = folder / "kit"
     (kit / "startup").mkdir(parents=True)
     (kit / "startup" / "client.key").write_bytes(pki.key(site).read_bytes())
-    (kit / "startup" / "rootCA.pem").write_bytes(pki.root.read_bytes())
+    write_roots(kit, pki)
     files = SiteFiles(kit, folder, DECLARATIONS.policies[site], DECLARATIONS.sites[site], pki.roster)
     write_data(folder / files.config.datasets["cardiology"].path, SIZES[site])
     (folder / LEDGER).parent.mkdir(mode=0o700)
@@ -143,8 +142,9 @@ class Hospitals:
         replies = {site: self.reply(site, header, body) for site in heard}
         if self.repeat and header.kind in ("statistics", "train"):
             again = {site: self.reply(site, header, body) for site in heard}
-            assert {site: reply.body[:-328] for site, reply in again.items()} == {
-                site: reply.body[:-328] for site, reply in replies.items()
+            signed = sum(attached_bytes(next(iter(again.values())).kind))  # anew each time
+            assert {site: reply.body[:-signed] for site, reply in again.items()} == {
+                site: reply.body[:-signed] for site, reply in replies.items()
             }
         return {site: reply for site, reply in replies.items() if not self.lost(site, header)}
 
@@ -167,6 +167,6 @@ def hospitals(folder: Path, pki: Pki, spec: StatisticsSpec, **hooks: Any) -> tup
     """Return the server's driver of a request, and its sites, each with a ledger of its own below the folder."""
     made = envelope(spec)
     members = Hospitals({site: admitted(make_site(folder / site, pki, site), made) for site in SITES}, **hooks)
-    heads = ServerHeads(folder / "heads.json", pki.roster)
     job_id = next(iter(members.contexts.values())).job_id
+    heads = server_heads(folder / "server", pki, job_id)
     return StatisticsRun(made, job_id, members.ask, lambda progress: None, heads), members

@@ -6,7 +6,7 @@ from typing import Any
 from almoner.privacy.ledger import Reservation
 from almoner.privacy.plan import PlannedStep
 from almoner.schema.policy import Account
-from almoner.schema.receipt import PrivacyEvent, PureRelease, SampledGaussian
+from almoner.schema.receipt import DistributedGaussian, PrivacyEvent, PureRelease, SampledGaussian
 
 POPULATION = "cleveland-cardiology"
 TREE = "b" * 64
@@ -14,6 +14,12 @@ TREE = "b" * 64
 
 def gaussian(sigma: float = 7.297, q: float = 0.5, count: int = 1) -> SampledGaussian:
     return SampledGaussian(kind="sampled_gaussian", noise_multiplier=sigma, sampling_prob=q, count=count)
+
+
+def shared(sigma: float = 7.297, q: float = 0.5, count: int = 1) -> DistributedGaussian:
+    return DistributedGaussian(
+        kind="distributed_gaussian", noise_multiplier=sigma, sampling_prob=q, count=count, assumption="2 of 4"
+    )
 
 
 def pure(epsilon: float = 0.1, count: int = 1) -> PureRelease:

@@ -102,6 +102,7 @@ events = st.one_of(
 )
 
 
+@pytest.mark.threat("T-04")
 @settings(deadline=None)
 @given(events, st.sampled_from([2, 6, 8, 18]))
 def test_a_charge_is_rounded_up_to_the_grid(event: object, order: int) -> None:

@@ -238,6 +238,7 @@ def test_settling_twice_writes_nothing_and_refunds_nothing(ledger: Ledger) -> No
     assert ledger.head() == head
 
 
+@pytest.mark.threat("T-04")
 def test_the_last_fitting_charge_is_taken_and_no_more(ledger: Ledger) -> None:
     budget = ledger.account(POPULATION).filter.budget
     for number in range(int(budget / (3 * STEP))):

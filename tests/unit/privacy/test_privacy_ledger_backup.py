@@ -46,10 +46,13 @@ def test_a_damaged_ledger_is_not_backed_up(ledger: Ledger, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def _commit_all(path: Path, begun: Any) -> None:
+def _commit_all(path: Path, begun: Any, copied: Any) -> None:
+    """Commit 200 steps, the last hundred when there is a backup."""
     book = Ledger.open(path)
     begun.set()
-    for step in steps(200, gaussian(100.0)):
+    for number, step in enumerate(steps(200, gaussian(100.0))):
+        if number == 100:
+            copied.wait()
         book.commit(job_id(1), step.key)
 
 
@@ -57,14 +60,16 @@ def test_backups_while_a_job_commits_are_states_that_the_ledger_had(ledger: Ledg
     ledger.reserve(reservation(1, steps(200, gaussian(100.0))))
     ledger.start(job_id(1), TREE)
     context = multiprocessing.get_context("fork")
-    begun = context.Event()
-    process = context.Process(target=_commit_all, args=(ledger.path, begun))
+    begun, copied = context.Event(), context.Event()
+    process = context.Process(target=_commit_all, args=(ledger.path, begun, copied))
     process.start()
     begun.wait()
-    copies = 0
-    while process.is_alive():
+    copies, is_over = 0, False
+    while not is_over:
+        is_over = not process.is_alive()
         ledger.backup(tmp_path / f"{copies}.sqlite")
         copies += 1
+        copied.set()
     process.join()
     assert process.exitcode == 0
     entries = ledger.entries()

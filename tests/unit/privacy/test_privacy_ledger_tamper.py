@@ -175,6 +175,7 @@ def test_an_older_valid_copy_cannot_be_seen(book: Ledger) -> None:
     assert book.head() == head != newer
 
 
+@pytest.mark.threat("T-08")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -287,6 +288,7 @@ def test_a_later_lie_with_all_hashes_anew_breaks_a_rule(long_book: Ledger, name:
         long_book.verify()
 
 
+@pytest.mark.threat("T-08")
 @pytest.mark.parametrize("name", LIES)
 def test_a_lie_with_all_hashes_anew_breaks_a_rule(book: Ledger, name: str) -> None:
     finding, edit = LIES[name]

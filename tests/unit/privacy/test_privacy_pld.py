@@ -77,9 +77,9 @@ def test_below_one_the_grid_is_finer() -> None:
     "event", [gaussian(0.02, 1.0, 1000), gaussian(0.5, 1.0, 10_000_000), gaussian(40.0, 0.01, 1_000_000)]
 )
 def test_what_a_grid_cannot_afford_falls_back_to_renyi(event: object) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert pld_epsilon((event,), 1e-5) == rdp_epsilon((event,), 1e-5)
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_nothing_released_is_epsilon_zero() -> None:

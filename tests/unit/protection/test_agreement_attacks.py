@@ -57,7 +57,7 @@ def with_impostor(key: str, terms: JobTerms = TERMS) -> Network:
 
 def all_end(net: Network, sites: tuple[str, ...], text: str) -> None:
     for site in sites:
-        assert text in str(net.errors[site])
+        assert text in str(net.errors.get(site))
         assert isinstance(net.machines[site]._state, Ended)
         assert site not in net.agreed
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from almoner.errors import PolicyViolation
 from almoner.protection.groups import GroupLayout
-from almoner.schema.job import GroupRuleKind
+from almoner.schema.aggregation import GroupRuleKind
 
 ROWS_BEYOND_2F = {"median": 1, "trimmed_mean": 1, "krum": 3}
 LAYOUTS = st.tuples(

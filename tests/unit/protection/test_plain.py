@@ -32,6 +32,7 @@ def test_values_are_four_little_endian_bytes_in_clear() -> None:
     assert sent(np.array([1, -2], dtype=np.int64))[HEADER_BYTES:].hex() == "01000000feffffff"
 
 
+@pytest.mark.threat("T-45")
 @pytest.mark.parametrize("entry", [VALUE_BOUND + 1, -VALUE_BOUND - 1, -(2**31)])
 def test_an_addend_beyond_the_bound_is_left_out_and_named(entry: int) -> None:
     forged = sent(MAXIMUM)[:HEADER_BYTES] + np.array([entry, 0], dtype="<i4").tobytes()

@@ -6,13 +6,9 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from hypothesis import settings
 from kit_cases import FILES, make_key, self_signed
 
 from almoner.provision.manifest import sign_kit
-
-settings.register_profile("almoner", deadline=None)
-settings.load_profile("almoner")
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,7 @@ def test_every_class_that_is_named_exists_and_takes_its_arguments(render: Any) -
         inspect.signature(class_at(component["path"])).bind(**component["args"])
 
 
+@pytest.mark.threat("T-06")
 def test_sites_load_no_class_but_our_executor_and_stream_no_logs() -> None:
     resources = kit_files.render_site_resources()
     assert resources["class_list_enforcement_mode"] == "enforce"
@@ -70,9 +71,9 @@ def test_there_is_one_privacy_scope_with_our_filters_in_order() -> None:
     [scope] = privacy["scopes"]
     assert scope["name"] == privacy["default_scope"] == names.SCOPE
     assert [entry["path"] for entry in scope["task_result_filters"]] == [
-        "almoner.flare.filters.BudgetFilter",
-        "almoner.flare.filters.ProtectionFilter",
-        "almoner.flare.filters.EgressFilter",
+        "almoner.flare.components.filters.BudgetFilter",
+        "almoner.flare.components.filters.ProtectionFilter",
+        "almoner.flare.components.filters.EgressFilter",
     ]
     assert all(entry["direction"] == "out" for entry in scope["task_result_filters"])
     assert scope["task_data_filters"] == []

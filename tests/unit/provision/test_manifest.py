@@ -70,6 +70,7 @@ def test_every_byte_of_the_root_certificate(shared_kit: Path) -> None:
     verify_kit(shared_kit)
 
 
+@pytest.mark.threat("T-07")
 @SLOW_FIXTURE
 @given(
     folder=st.sampled_from(["startup", "local", "local/deeper", "local/custom", "startup/a/b"]),
@@ -147,6 +148,7 @@ def test_links_that_lead_nowhere_and_pipes_are_found(kit: Path) -> None:
 
 @pytest.mark.parametrize("name", ["startup/client.key", "startup/another.key"])
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o610, 0o660, 0o644, 0o777])
+@pytest.mark.threat("T-153")
 def test_private_keys_that_others_can_read_are_named(kit: Path, name: str, mode: int) -> None:
     (kit / name).chmod(mode)
     assert refused(kit) == f"{kit / name}: readable by other users → chmod 600 {Path(name).name}"
@@ -154,6 +156,7 @@ def test_private_keys_that_others_can_read_are_named(kit: Path, name: str, mode:
     verify_kit(kit)
 
 
+@pytest.mark.threat("T-07", "T-151")
 def test_a_kit_signed_anew_with_another_key_is_refused(kit: Path, other_key: rsa.RSAPrivateKey) -> None:
     (kit / "local/resources.json").write_bytes(b'{"class_allow_list": ["*"]}')
     sign_kit(kit, "cleveland", other_key)
@@ -205,6 +208,7 @@ def test_a_root_without_an_rsa_key(kit: Path) -> None:
 
 @pytest.mark.parametrize("name", ["startup", "local", "local/resources.json"])
 @pytest.mark.parametrize("mode", [0o020, 0o002])
+@pytest.mark.threat("T-153")
 def test_what_other_users_may_write_is_named(kit: Path, name: str, mode: int) -> None:
     path = kit / name
     path.chmod(path.stat().st_mode | mode)

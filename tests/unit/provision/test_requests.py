@@ -110,6 +110,7 @@ def test_a_signing_request_for_another_name_organisation_or_role(other: dict[str
     assert "not for 'va-long-beach' of 'va_long_beach' with the role 'client' alone" in text
 
 
+@pytest.mark.threat("T-150")
 def test_a_members_request_for_leads_rights() -> None:
     member = USER.model_copy(update={"role": "member"})
     assert "with the role 'lead', not for" in refused(zipped(files_of(member, sign(csr_builder(USER)))), member)
@@ -147,6 +148,7 @@ def test_weak_keys(key: Any) -> None:
     assert "its key is not an RSA key of 2048" in refused(zipped(files_of(SITE, sign(csr_builder(SITE), key))))
 
 
+@pytest.mark.threat("T-150")
 def test_a_key_that_the_sender_does_not_have() -> None:
     der = bytearray(x509.load_pem_x509_csr(sign(csr_builder(SITE))).public_bytes(Encoding.DER))
     der[-1] ^= 1

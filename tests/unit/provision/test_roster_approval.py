@@ -97,6 +97,7 @@ def test_no_approval_no_start(joined: Make) -> None:
     assert "has not approved the roster yet" in refused(kit)
 
 
+@pytest.mark.threat("T-151")
 def test_only_the_digest_that_was_compared_is_signed(joined: Make) -> None:
     kit = joined()
     pending = load_pending(kit)

@@ -62,7 +62,6 @@ class TestServer:
     def test_server_takes_part_with_a_list_and_keys_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It stands between the two: towards bob it is ada, with its guesses instead of her list."""
         of, guess = terms(), names("d", "q", "r")
-        server = Network(of)
         keys = JobKeys.generate()
         forged: dict[str, bytes] = {}
 
@@ -72,20 +71,22 @@ class TestServer:
                 return forged["ada"] + body[SET_UP_BYTES:]
             return body
 
-        server.show = show
-        assert refused(server) == "set-up of ada: not signed with its certificate's key"
+        def learned() -> set[bytes | None]:
+            taken = Network(of, show)
+            taken.run(LISTS, until="keys")
+            body = taken.body("meet")
+            bob = taken.machines["bob"]
+            bob.meet(show("meet", "bob", body))
+            said = bob.blind(LISTS["bob"])
+            monkeypatch.setattr(session, "read_set_up", _unsigned)  # the server's own side checks nobody
+            mine = _as_leader(of, keys, body, forged["ada"], guess)
+            answer = bob.exchange(mine["list"] + said)
+            return mine["compare"](said, answer)
 
+        with pytest.raises(ProtocolError, match="set-up of ada: not signed with its certificate's key"):
+            learned()
         monkeypatch.setattr(session, "read_set_up", _unsigned)
-        taken = Network(of, show)
-        taken.run(LISTS, until="keys")
-        body = taken.body("meet")
-        bob = taken.machines["bob"]
-        bob.meet(show("meet", "bob", body))
-        said = bob.blind(LISTS["bob"])
-        mine = _as_leader(of, keys, body, forged["ada"], guess)
-        answer = bob.exchange(mine["list"] + said)
-        found = mine["compare"](said, answer)
-        assert found == {b"d"}  # the server knows now that bob has this patient
+        assert learned() == {b"d"}  # the server knows now that bob has this patient
 
     @pytest.mark.threat("T-61")
     def test_server_guesses_at_entries_without_boxes_and_salt(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +145,8 @@ class TestReplay:
         def show(task: str, name: str, body: bytes) -> bytes:
             return body[:SET_UP_BYTES] + replayed if (task, name) == ("meet", "ada") else body
 
-        assert refused(Network(again, show)) == "set-up of bob: it is about other terms, or another job"
+        with pytest.raises(ProtocolError, match="set-up of bob: it is about other terms, or another job"):
+            Network(again, show).run(LISTS, until="blind")
         monkeypatch.setattr(session, "read_set_up", _unsigned)
         Network(again, show).run(LISTS, until="blind")  # ada's list is on its way, sealed for an old key
 
@@ -226,6 +228,15 @@ class TestMember:
             compare.marked(padded, marks)
 
     @pytest.mark.threat("T-63")
+    def test_a_list_with_more_guesses_than_the_cap_is_not_compared(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Bob's own code cuts nothing off, and the server carries it all."""
+        everybody = [number.to_bytes(2, "big") for number in range(100)]
+        monkeypatch.setattr(site, "site_list", lambda found, cap: padding.site_list(found, len(found)))
+        network = Network(terms(cap=10))
+        assert refused(network, {"ada": everybody[:10], "bob": everybody}).startswith("lists: ")
+        assert ("exchange", "ada") not in network.said
+
+    @pytest.mark.threat("T-63")
     def test_guesses_are_no_more_than_the_cap(self) -> None:
         """A site learns of as many guesses as fit into its list; the others are left out before anything is sent."""
         everybody = [number.to_bytes(2, "big") for number in range(1000)]
@@ -236,6 +247,14 @@ class TestMember:
         wide = Network(terms(cap=1000))
         wide.run({"ada": everybody[:10], "bob": everybody})
         assert wide.machines["bob"].alignment.num_common == 10
+
+    @pytest.mark.threat("T-64")
+    def test_what_a_log_line_makes_of_an_alignment_tells_nothing(self) -> None:
+        network = Network(terms())
+        network.run({"ada": names("kim", "lee"), "bob": names("kim", "nat")})
+        for found in network.machines.values():
+            shown = f"{found} {found._state} {found.alignment} {found.alignment.own}"
+            assert not any(word in shown for word in ("kim", "lee", "nat", "num_common"))
 
     def test_places_in_the_others_list_tell_nothing(self) -> None:
         """Which place of the leader's list a member's entry is in, over many runs: each is as likely."""

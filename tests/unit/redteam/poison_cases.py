@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from almoner.experiments.public import PublicSite
+from almoner.experiments.simulate import TrainingPlan
 from almoner.redteam.poisoning.attack import Colluders, RoundView, Rows
 from almoner.redteam.poisoning.backdoor import Trigger
 from almoner.redteam.poisoning.duel import Arena
@@ -14,7 +16,6 @@ from almoner.schema.site import DatasetConfig
 from almoner.training.grid import UpdateGrid
 from almoner.training.units import UnitData, UnitRecords
 from almoner.workloads.base import Workload
-from almoner.workloads.baselines import PublicSite, TrainingPlan
 
 NUM_FEATURES = 8
 NUM_SITES = 10

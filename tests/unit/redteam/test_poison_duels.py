@@ -9,13 +9,14 @@ import torch
 from poison_cases import NUM_TRAIN, config, make_arena, records
 
 from almoner.errors import PolicyViolation
+from almoner.experiments.defences import GroupedRule, PlainSum, RobustRule, RoundTerms
+from almoner.experiments.public import PublicSite
 from almoner.redteam.poisoning.catalogue import ATTACKS, NO_ATTACK
-from almoner.redteam.poisoning.defences import DEFENCES, GroupedRule, PlainSum, RobustRule, RoundTerms
+from almoner.redteam.poisoning.defences import DEFENCES
 from almoner.redteam.poisoning.duel import Arena, Duel, Score, run_duel
 from almoner.redteam.poisoning.matrix import Contest, run_duels
 from almoner.redteam.poisoning.summary import Summary, summarise
 from almoner.training.units import UnitData
-from almoner.workloads.baselines import PublicSite
 
 MEDIAN, MIXED = RobustRule("median"), RobustRule("trimmed_mean", ("nearest_neighbour_mixing",))
 RUINOUS = ("sign_flip", "gaussian", "inner_product", "adaptive")

@@ -11,7 +11,7 @@ import torch
 
 from almoner.data.prepare import prepare_sites
 from almoner.data.registry import HEART_DISEASE
-from almoner.flare.local_work import LocalWork
+from almoner.flare.training.local_work import LocalWork
 from almoner.redteam.poisoning.catalogue import ATTACKS
 from almoner.schema.declarations import Declarations
 from almoner.schema.job import JobSpec
@@ -61,7 +61,7 @@ def work(hook: ModuleType, files: dict[str, Path], heart_spec: JobSpec, declarat
             data_path=files[site],
             workload=task,
             plan=SimpleNamespace(noise_multiplier=NOISE_MULTIPLIER),
-            grid=update_grid(1.0, 0.5, NOISE_MULTIPLIER, 212, 1, task.dimension),
+            grid=update_grid(1.0, 0.5, NOISE_MULTIPLIER, 212, 1),
         )
         return Hooked(context, task.build_model())
 

@@ -50,6 +50,7 @@ def test_a_site_without_a_dictionary_tells_nothing() -> None:
     assert "no data dictionary here" in problems({"kind": "count"}, {}, columns=None)[0]
 
 
+@pytest.mark.threat("T-53")
 def test_the_sites_own_min_count() -> None:
     assert problems({"kind": "count"}, {}, min_count=5) == [
         "min_count 0 is below the site's 5 → set min_count to at least 5"

@@ -6,7 +6,7 @@ import pytest
 
 from almoner.errors import PolicyViolation
 from almoner.robust.conditions import min_rows, require
-from almoner.schema import job
+from almoner.schema import aggregation
 
 LEAST = {
     "krum": (3, 5, 7, 9),
@@ -39,5 +39,7 @@ def test_buckets_must_be_as_many_as_rows_would(kind):
 
 
 def test_all_kinds_are_those_of_a_job():
-    assert set(LEAST) == set(typing.get_args(job.RuleKind))
-    assert {*typing.get_args(job.RuleKind), *typing.get_args(job.PreAggregationKind)} > {*job.CLIPPING}
+    assert set(LEAST) == set(typing.get_args(aggregation.RuleKind))
+    assert {*typing.get_args(aggregation.RuleKind), *typing.get_args(aggregation.PreAggregationKind)} > {
+        *aggregation.CLIPPING
+    }

@@ -5,9 +5,10 @@ from typing import Any, get_args
 import pytest
 from schema_cases import JOB, edit, refusal
 
+from almoner.schema.aggregation import Grouping, GroupRuleKind, RuleKind
 from almoner.schema.base import ProtectionKind, canonical_json
 from almoner.schema.documents import parse_document
-from almoner.schema.job import TRUST_MODELS, Grouping, GroupRuleKind, JobSpec, RuleKind
+from almoner.schema.job import TRUST_MODELS, JobSpec
 
 GROUPED = "kind: secagg, num_colluding_sites: 2, groups: 5, rule: median, num_byzantine_sites: 3, l2_clip_norm: 0.5"
 

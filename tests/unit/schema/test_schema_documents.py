@@ -57,7 +57,7 @@ def test_exponents_are_numbers(text: str) -> None:
         ("num_colluding_sites: 1", "num_colluding_sites: 0", "aggregation.num_colluding_sites", "greater than"),
         ("epsilon: 0.1", "epsilon: -1", "releases.0.epsilon", "greater than or equal to"),
         ("kind: he", "kind: secret", "aggregation", "does not match any of the expected tags"),
-        ("mechanism: dp_sgd", "mechanism: none", "privacy.mechanism", "Input should be 'dp_sgd'"),
+        ("mechanism: dp_sgd", "mechanism: magic", "privacy", "does not match any of the expected tags"),
         ("schema_version: 1", "schema_version: 2", "schema_version", "Input should be 1"),
         ("name: heart-disease", "name: [a]", "name", "valid string"),
         ("name: heart-disease", "name: 12", "name", "valid string"),
@@ -67,7 +67,7 @@ def test_errors_name_file_line_and_field(old: str, new: str, field: str, part: s
     text = edit(JOB, old, new)
     fault = new.strip().splitlines()[-1]
     message = refusal(text, JobSpec, "jobs/x.yaml")
-    line = line_of(text, "aggregation:") if field == "aggregation" else line_of(text, fault)
+    line = line_of(text, f"{field}:") if field in ("aggregation", "privacy") else line_of(text, fault)
     assert message.startswith(f"jobs/x.yaml:{line}: {field}: ")
     assert part in message
 

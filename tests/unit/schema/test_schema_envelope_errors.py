@@ -37,8 +37,10 @@ def test_the_field_is_named(heart_spec: JobSpec, edit: Edit, field: str) -> None
         "spec": spec,
         "sites": ["cleveland", "hungary", "switzerland", "va-long-beach"],
         "nonce": "0" * 32,
+        "issued_unix_seconds": 1,
         "expires_unix_seconds": 1,
         "almoner_version": "0.1.0",
+        "workload_package": "",
     }
     for document, model, where in ((envelope, JobEnvelope, f"spec.{field}"), (spec, JobSpec, field)):
         with pytest.raises(DocumentError) as caught:

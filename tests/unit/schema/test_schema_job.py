@@ -10,17 +10,20 @@ from schema_cases import JOB, edit, line_of, refusal
 
 from almoner.privacy import calibration, pld
 from almoner.schema import job as job_module
+from almoner.schema.aggregation import HeAggregation
 from almoner.schema.base import canonical_json, digest
 from almoner.schema.documents import parse_document
 from almoner.schema.envelope import JobEnvelope
-from almoner.schema.job import AccuracyRelease, HeAggregation, JobSpec, PrivacySpec, TrainingSpec
+from almoner.schema.job import AccuracyRelease, DistributedDpPrivacy, DpSgdPrivacy, JobSpec, NoPrivacy, TrainingSpec
 
 ENVELOPE = {
     "schema_version": 1,
     "sites": ("cleveland", "hungary", "switzerland"),
     "nonce": "0123456789abcdef" * 2,
+    "issued_unix_seconds": 1_799_900_000,
     "expires_unix_seconds": 1_800_000_000,
     "almoner_version": "0.1.0",
+    "workload_package": "",
 }
 
 
@@ -29,15 +32,82 @@ def spec() -> JobSpec:
 
 
 def test_no_privacy_field_has_a_default() -> None:
-    for model in (PrivacySpec, TrainingSpec, HeAggregation, AccuracyRelease, JobSpec, JobEnvelope):
+    privacy = (DpSgdPrivacy, DistributedDpPrivacy, NoPrivacy)
+    for model in (*privacy, HeAggregation, AccuracyRelease, JobSpec, JobEnvelope):
         assert all(field.is_required() for field in model.model_fields.values()), model
 
 
-@pytest.mark.parametrize("field", sorted(PrivacySpec.model_fields))
+@pytest.mark.parametrize("field", sorted(set(DpSgdPrivacy.model_fields) - {"mechanism"}))
 def test_every_privacy_field_must_be_given(field: str) -> None:
     [line] = [line for line in JOB.splitlines() if line.startswith(f"  {field}: ")]
     message = refusal(edit(JOB, line + "\n", ""), JobSpec)
     assert message == f"f.yaml:13: privacy.{field}: Field required → add it"
+
+
+def test_the_mechanism_must_be_given() -> None:
+    message = refusal(edit(JOB, "  mechanism: dp_sgd\n", ""), JobSpec)
+    assert message.startswith("f.yaml:13: privacy: Unable to extract tag using discriminator 'mechanism'")
+
+
+DISTRIBUTED = edit(edit(JOB, "mechanism: dp_sgd", "mechanism: distributed_dp"), "  kind: he\n", "  kind: secagg\n")
+NONE = edit(JOB, "  mechanism: dp_sgd\n  target_epsilon: 1.0\n  target_delta: 1.0e-4\n", "  mechanism: none\n")
+NONE = NONE.partition("releases:")[0] + "releases: []\n"
+
+
+def test_mechanisms_without_a_target_state_no_epsilon() -> None:
+    unprotected, shared = parse_document(NONE, JobSpec, "f"), parse_document(DISTRIBUTED, JobSpec, "f")
+    assert (unprotected.target_epsilon, shared.target_epsilon) == (None, 1.0)
+    assert unprotected.target_delta == job_module.MIN_TARGET_DELTA
+    assert "privacy.target_epsilon: Extra inputs" in refusal(edit(JOB, "mechanism: dp_sgd", "mechanism: none"), JobSpec)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("kind: secagg", "kind: he", "needs aggregation.kind secagg"),
+        ("  kind: secagg\n  num_colluding_sites: 1\n", "  kind: plain\n", "needs aggregation.kind secagg"),
+        (
+            "  num_colluding_sites: 1\n",
+            "  num_colluding_sites: 1\n  groups: 3\n  rule: median\n  num_byzantine_sites: 1\n  l2_clip_norm: 1.0\n",
+            "without groups",
+        ),
+        ("local_steps: 1", "local_steps: 2", "one local step"),
+        ("  learning_rate: 1.0", "  learning_rate: 1.0\n  proximal: 0.5", "no proximal"),
+        ("  learning_rate: 1.0", "  learning_rate: 1.0\n  update_bits: 15", "no proximal or update_bits"),
+    ],
+)
+def test_shared_noise_needs_one_plain_sum(old: str, new: str, part: str) -> None:
+    assert part in refusal(edit(DISTRIBUTED, old, new), JobSpec)
+
+
+def test_a_job_without_privacy_releases_nothing_beside_the_model() -> None:
+    assert "releases: a job without privacy" in refusal(
+        edit(NONE, "releases: []", "releases: [{kind: accuracy, epsilon: 0.1}]"), JobSpec
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("server_momentum", ["0.0", "0.99"], ["1.0", "-0.1", ".nan"]),
+        ("proximal", ["0.0", "1.0"], ["-0.1", "1.01", ".inf"]),
+        ("update_bits", ["4", "16"], ["3", "17", "8.0"]),
+    ],
+)
+def test_knobs_of_training_have_a_range(field: str, good: list[str], bad: list[str]) -> None:
+    def text(value: str) -> str:
+        return edit(JOB, "  learning_rate: 1.0", f"  learning_rate: 1.0\n  {field}: {value}")
+
+    assert [getattr(parse_document(text(value), JobSpec, "f").training, field) for value in good] == [
+        float(value) for value in good
+    ]
+    for value in bad:
+        assert refusal(text(value), JobSpec).startswith("f.yaml:"), value
+
+
+def test_update_bits_are_bits_with_sign() -> None:
+    limits = {bits: TrainingSpec(local_steps=1, learning_rate=1.0, update_bits=bits).update_limit for bits in (4, 16)}
+    assert limits == {4: 7, 16: 32_767}
 
 
 NUMBERS = {
@@ -161,6 +231,8 @@ class TestEnvelope:
             ({"nonce": "0" * 33}, "should match pattern"),
             ({"nonce": "G" * 32}, "should match pattern"),
             ({"nonce": "0" * 32 + "\n"}, "should match pattern"),
+            ({"issued_unix_seconds": 0}, "greater than 0"),
+            ({"issued_unix_seconds": 2**53}, "less than"),
             ({"expires_unix_seconds": 0}, "greater than 0"),
             ({"expires_unix_seconds": 2**53}, "less than"),
             ({"expires_unix_seconds": 1.5}, "valid integer"),

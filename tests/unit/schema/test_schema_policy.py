@@ -11,20 +11,15 @@ from almoner.schema.documents import parse_document
 from almoner.schema.policy import (
     Account,
     AccountFloor,
-    Allow,
     ConsortiumPolicy,
     Limits,
     ManualApproval,
     Pause,
-    PsiGrant,
-    PurposeGrant,
     Quotas,
     Require,
     SitePolicy,
-    StatisticsGrant,
-    SubmitterRule,
-    Window,
 )
+from almoner.schema.policy_allow import Allow, PsiGrant, PurposeGrant, StatisticsGrant, SubmitterRule, Window
 from almoner.schema.site import DatasetConfig, IdentifierColumn, SiteConfig
 
 NUMBERS = {
@@ -41,8 +36,18 @@ OPTIONAL = {
     Quotas: set(Quotas.model_fields),
     SubmitterRule: {"users"},
     PurposeGrant: {"purpose", "until"},
-    Limits: {"max_steps"},
-    Allow: {"datasets", "purposes", "workload_digests", "initial_weights", "releases", "windows", "psi", "statistics"},
+    Limits: {"max_steps", "max_validity_days"},
+    Allow: {
+        "datasets",
+        "purposes",
+        "workload_digests",
+        "initial_weights",
+        "releases",
+        "mechanisms",
+        "windows",
+        "psi",
+        "statistics",
+    },
     StatisticsGrant: {"max_cells"},
     Require: {
         "min_sites_per_sum",
@@ -52,9 +57,17 @@ OPTIONAL = {
         "trust_models",
         "manual_approval",
     },
-    ConsortiumPolicy: {"quotas"},
-    SitePolicy: {"quotas"},
-    DatasetConfig: {"unit_column", "columns", "min_count", "identifiers"},
+    ConsortiumPolicy: {"quotas", "revoked"},
+    SitePolicy: {"quotas", "revoked"},
+    DatasetConfig: {
+        "one_record_per_unit",
+        "max_records_per_unit",
+        "unit_column",
+        "columns",
+        "min_count",
+        "identifiers",
+        "images",
+    },
     IdentifierColumn: {"dates"},
 }
 """Fields that may be left out; each is a restriction that is then not there, or another field's (or what a join of ids
@@ -69,7 +82,7 @@ def test_only_restrictions_beside_the_privacy_parameters_may_be_left_out() -> No
     for model in models:
         left_out = {name for name, field in model.model_fields.items() if not field.is_required()}
         assert left_out == OPTIONAL.get(model, set()), model
-        assert {model.model_fields[name].default for name in left_out} <= {None, Quotas()}
+        assert {model.model_fields[name].default for name in left_out} <= {None, Quotas(), ()}
 
 
 @pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "-1", "0", "true", "null", "'1'"])
@@ -213,6 +226,21 @@ def test_paths_within_the_sites_folder(path: str) -> None:
 def test_other_faults_of_a_site(old: str, new: str, field: str) -> None:
     text = edit(SITE_CONFIG, old, new)
     assert refusal(text, SiteConfig).startswith(f"f.yaml:{line_of(text, new.strip())}: {field}: ")
+
+
+@pytest.mark.parametrize("number", ["1", "1001", "0", "true", "2.5"])
+def test_several_records_are_a_number(number: str) -> None:
+    text = edit(SITE_CONFIG, "one_record_per_unit: true", f"max_records_per_unit: {number}")
+    assert "datasets.cardiology.max_records_per_unit: " in refusal(text, SiteConfig)
+
+
+def test_a_data_set_says_one_record_or_how_many() -> None:
+    several = edit(SITE_CONFIG, "one_record_per_unit: true", "max_records_per_unit: 8")
+    read = parse_document(several, SiteConfig, "f").datasets["cardiology"]
+    assert (read.one_record_per_unit, read.max_records_per_unit) == (None, 8)
+    for wrong in ("max_records_per_unit: 8\n    one_record_per_unit: true", "min_count: 5"):
+        text = edit(SITE_CONFIG, "one_record_per_unit: true", wrong)
+        assert "say either 'one_record_per_unit: true' or 'max_records_per_unit: ...'" in refusal(text, SiteConfig)
 
 
 def test_a_site_has_a_data_set() -> None:

@@ -231,13 +231,14 @@ class TestTheStep:
         padded = [np.array(row + [0] * (7 - len(row)), dtype=np.int64) for row in values]
         return {place: GroupSum(self.GROUPING.groups[place], row) for place, row in enumerate(padded)}
 
+    @pytest.mark.threat("T-44")
     def test_means_are_cut_to_the_norm(self) -> None:
         """One group's mean has norm 10 · clip; the median is elementwise over the cut means."""
         scale = self.TERMS.job.step / (PROB * 300)
         long = int(10 * CLIP / scale)
         total, report = robust_total(self.GROUPING, self.sums([long], [long], [0]))
-        assert report["clipped"] == [True, True, False]
         assert abs(total[0] * self.TERMS.job.step / (PROB * 900) - CLIP) < 1e-3
+        assert report["clipped"] == [True, True, False]
 
     def test_one_group_moves_the_step_no_further_than_the_others_lie(self) -> None:
         rng = np.random.default_rng(5)

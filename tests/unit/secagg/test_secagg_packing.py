@@ -26,27 +26,50 @@ def unpacked(packing: Packing, words: np.ndarray, dimension: int, count: int) ->
     return np.concatenate(parts)
 
 
-@pytest.mark.parametrize(
-    ("num_sites", "fields", "bytes_a_value"), [(3, 3, 8 / 3), (32, 3, 8 / 3), (33, 1, 4), (50, 1, 4)]
-)
-def test_three_values_share_a_word_where_they_fit(num_sites, fields, bytes_a_value):
-    packing = Packing(num_sites, LIMIT)
-    assert packing.fields == fields
-    assert packing.num_bytes(3_000_000) == 3_000_000 * bytes_a_value
+LAYOUTS = [
+    (3, LIMIT, 3, 21, 8 / 3),
+    (32, LIMIT, 3, 21, 8 / 3),
+    (33, LIMIT, 1, 64, 4),
+    (50, LIMIT, 1, 64, 4),
+    (5, 511, 4, 16, 2),
+    (4, 511, 5, 12, 8 / 5),
+    (50, 511, 4, 16, 2),
+    (5, 7, 9, 7, 8 / 9),
+]
+
+
+@pytest.mark.parametrize(("num_sites", "limit", "fields", "field_bits", "bytes_a_value"), LAYOUTS)
+def test_as_many_values_share_a_word_as_fit(num_sites, limit, fields, field_bits, bytes_a_value):
+    packing = Packing(num_sites, limit)
+    assert (packing.fields, packing.field_bits) == (fields, field_bits)
+    assert packing.num_bytes(3_000_000) == pytest.approx(3_000_000 * bytes_a_value, rel=2e-4)
+
+
+@pytest.mark.parametrize("num_sites", [1, 3, 10])
+def test_sixteen_bits_lie_where_they_always_did(num_sites):
+    packing, values = Packing(num_sites + 1, LIMIT), np.arange(-5, 5)
+    words = packing.pack(values).tolist()
+    fields = np.append(values + LIMIT, [0, 0]).reshape(3, 4).T.tolist()
+    assert words == [low + (middle << 21) + (high << 42) for low, middle, high in fields]
+    assert packing.num_words(BLOCK_VALUES + 4) == -(-(BLOCK_VALUES + 4) // 3)
 
 
 @given(
-    st.integers(1, 50), st.sampled_from([1, 2, 3, 4, 100, BLOCK_VALUES - 1, BLOCK_VALUES, BLOCK_VALUES + 1]), st.data()
+    st.integers(1, 50),
+    st.integers(2, 16),
+    st.sampled_from([1, 2, 3, 4, 100, BLOCK_VALUES - 1, BLOCK_VALUES, BLOCK_VALUES + 1, 2 * BLOCK_VALUES + 3]),
+    st.data(),
 )
-@settings(max_examples=60, deadline=None)
-def test_sums_of_up_to_the_most_vectors_are_exact_modulo_the_word(num_sites, dimension, data):
-    packing = Packing(num_sites, LIMIT)
+@settings(max_examples=80, deadline=None)
+def test_sums_of_up_to_the_most_vectors_are_exact_modulo_the_word(num_sites, bits, dimension, data):
+    limit = 2 ** (bits - 1) - 1
+    packing = Packing(num_sites, limit)
     count = data.draw(st.integers(1, num_sites))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     rows = (
-        rng.choice([-LIMIT, LIMIT, 0, 1], (count, dimension))
+        rng.choice([-limit, limit, 0, 1], (count, dimension))
         if rng.random() < 0.5
-        else rng.integers(-LIMIT, LIMIT + 1, (count, dimension))
+        else rng.integers(-limit, limit + 1, (count, dimension))
     )
     mask = rng.integers(0, 2**63, packing.num_words(dimension)).astype(packing.dtype)
     words = mask.copy()
@@ -56,10 +79,10 @@ def test_sums_of_up_to_the_most_vectors_are_exact_modulo_the_word(num_sites, dim
     assert np.array_equal(unpacked(packing, words, dimension, count), rows.sum(axis=0))
 
 
-@pytest.mark.parametrize("num_sites", [32, 50])
-@pytest.mark.parametrize("entry", [LIMIT, -LIMIT])
-def test_the_extremes_do_not_carry(num_sites, entry):
-    packing = Packing(num_sites, LIMIT)
+@pytest.mark.parametrize(("num_sites", "limit"), [(32, LIMIT), (50, LIMIT), (64, 511), (31, 1023), (5, 7)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_extremes_do_not_carry(num_sites, limit, sign):
+    packing, entry = Packing(num_sites, limit), sign * limit
     values = np.full(10, entry)
     total = sum((packing.pack(values) for _ in range(num_sites - 1)), packing.pack(values))
     assert packing.unpack(total, 10, num_sites).tolist() == [num_sites * entry] * 10

@@ -14,6 +14,7 @@ from almoner.protection.message import HEADER_BYTES
 from almoner.protection.set_up import JobTerms
 from almoner.secagg import merkle, shamir
 from almoner.secagg import offers as offers_module
+from almoner.secagg.blocks import BLOCK_VALUES
 from almoner.secagg.contribution import make_roll, read_contribution
 from almoner.secagg.offers import make_ring, read_offer
 from almoner.secagg.reveal import judge, read_reveal, reveal_bytes
@@ -248,3 +249,14 @@ def test_no_side_holds_a_second_copy_of_an_update(side):
     job.open_all(1)
     most = {"site": 0.5 * update, "server": 0.5 * update, "opening": 1.2 * update}
     assert peaks[side] < most[side]
+
+
+@pytest.mark.parametrize("bits", [10, 6])
+def test_narrow_values_go_through_a_round_with_a_site_missing(bits):
+    limit, dimension = 2 ** (bits - 1) - 1, BLOCK_VALUES + 5
+    job = running(5, limit=limit, dimension=dimension)
+    dropping(job, 1, dict.fromkeys(job.sites, "stays") | {"site-2": "contribution lost"})
+    contributors = job.round(1).contributors
+    assert contributors == ("site-1", "site-3", "site-4", "site-5")
+    sent = [np.clip(job.values(1, site), -limit, limit) for site in contributors]
+    assert np.array_equal(job.open_all(1)["site-2"], np.sum(sent, axis=0))

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from almoner.errors import ProtocolError
-from almoner.training.flat import dimension, flatten, unflatten
+from almoner.training.flat import dimension, flatten, pieces, unflatten
 
 
 def model() -> torch.nn.Module:
@@ -44,3 +44,8 @@ def test_another_shape_or_type_is_refused(weights: np.ndarray) -> None:
     with pytest.raises(ProtocolError, match="instead of"):
         unflatten(network, weights)
     assert np.array_equal(flatten(network), before)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**15, 2**15 + 1, 100_000])
+def test_pieces_make_up_the_whole_in_order(size: int) -> None:
+    assert [place for piece in pieces(size) for place in range(size)[piece]] == list(range(size))

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from almoner.data.give_me_some_credit import COLUMNS
 from almoner.errors import DataError
+from almoner.experiments.public import PublicSite
+from almoner.experiments.simulate import TrainingPlan, simulate_federation
 from almoner.schema.site import DatasetConfig
 from almoner.training.flat import flatten
 from almoner.training.gradients import UnitGradients
 from almoner.training.noise import UnsafeSeededRandom
 from almoner.workloads.bank_credit import FEATURES, HIDDEN, NUM_FEATURES, BankCredit, encode
-from almoner.workloads.baselines import PublicSite, TrainingPlan, simulate_federation
 from almoner.workloads.metrics import auc, outputs_at
 
 TASK = BankCredit()

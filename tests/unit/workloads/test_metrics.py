@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from almoner.errors import ProtocolError
 from almoner.training.units import UnitRecords
+from almoner.workloads.bank_credit import BankCredit
 from almoner.workloads.heart_disease import NUM_FEATURES, HeartDisease
 from almoner.workloads.metrics import accuracy, auc, average_precision, correct_labels
 
@@ -76,3 +77,33 @@ def test_accuracy_of_no_records_is_nan() -> None:
 def test_weights_of_another_model() -> None:
     with pytest.raises(ProtocolError):
         accuracy(TASK, BIAS_ONLY[:-1], records([1.0]))
+
+
+def test_figures_in_batches_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(3)
+    features = torch.randn(30, NUM_FEATURES, generator=generator)
+    some = UnitRecords(features, (features[:, 0] + torch.randn(30, generator=generator) > 0).float(), np.arange(30))
+    model = TASK.build_model()
+    torch.nn.init.constant_(model.get_parameter("linear.weight"), 0.3)
+    scores = model(features).detach().double().numpy()
+    expected = {
+        "accuracy": float(((scores > 0) == some.targets.numpy()).mean()),
+        "auc": auc(scores, some.targets.numpy() > 0),
+    }
+    monkeypatch.setattr("almoner.workloads.base.EVALUATION_BATCH", 7)
+    model.train()
+    assert TASK.figures(model, some) == pytest.approx(expected)
+    assert list(TASK.figures(model, some)) == ["accuracy", "auc"]
+    assert 0.5 < expected["auc"] < 1
+
+
+def test_figures_of_a_rare_target_rank_first() -> None:
+    task = BankCredit()
+    some = UnitRecords(torch.zeros(4, 12), torch.tensor([0.0, 0.0, 1.0, 0.0]), np.arange(4))
+    figures = task.figures(task.build_model(), some)
+    assert figures == {"auc": 0.5, "average_precision": 0.25, "accuracy": 0.75}
+    assert list(figures) == ["auc", "average_precision", "accuracy"]
+
+
+def test_figures_of_no_records_are_nan() -> None:
+    assert all(math.isnan(value) for value in TASK.figures(TASK.build_model(), records([])).values())

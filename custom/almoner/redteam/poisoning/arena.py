@@ -1,22 +1,18 @@
 """Builds the arena of a job: its sites' public data, and its public numbers."""
 
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from almoner.data.prepare import prepare_sites
-from almoner.data.registry import public_dataset
-from almoner.errors import DataError
+from almoner.errors import PolicyViolation
+from almoner.experiments.defences import clip_norm_of
+from almoner.experiments.public import load_public_sites
+from almoner.experiments.simulate import TrainingPlan
 from almoner.privacy.plan import job_events
 from almoner.redteam.poisoning.duel import Arena
-from almoner.redteam.poisoning.tasks import poison_task
+from almoner.redteam.poisoning.tasks import trigger_for
 from almoner.schema.declarations import Declarations
 from almoner.schema.job import JobSpec
-from almoner.schema.site import DatasetConfig
-from almoner.workloads.base import Workload
-from almoner.workloads.baselines import PublicSite, TrainingPlan, verify_public
 from almoner.workloads.registry import workload
-
-DEFAULT_CLIP_NORM = 1.0
 
 
 def load_arena(
@@ -32,45 +28,20 @@ def load_arena(
         l2_clip_norm: for rules that clip; None for the job's own, or 1.
 
     Raises:
-        PolicyViolation: a site's data is not registered public, or nothing is known of the workload.
+        PolicyViolation: a site's data is not registered public, nothing is known of the workload, or the job's noise is
+            not each site's own.
         DataError: a site has no such data, or the data cannot be fetched.
     """
-    task, model = poison_task(spec.workload), workload(spec.workload)
-    configs = {name: _dataset(site.datasets.get(spec.dataset), name, spec) for name, site in declarations.sites.items()}
-    for config in configs.values():
-        verify_public(config)
+    trigger, plan = trigger_for(spec.workload), TrainingPlan.of(spec)
+    if spec.privacy.mechanism != "dp_sgd":
+        raise PolicyViolation(
+            f"job {spec.name}: duels are fought with each site's own noise → choose a job with mechanism dp_sgd"
+        )
     return Arena(
-        workload=model,
-        sites=_load(configs, task.dataset, cache, model),
-        plan=TrainingPlan(
-            rounds=spec.rounds if rounds is None else rounds,
-            local_steps=spec.training.local_steps,
-            learning_rate=spec.training.learning_rate,
-            max_grad_norm=spec.privacy.max_grad_norm,
-            sampling_prob=spec.privacy.sampling_prob,
-        ),
+        workload=workload(spec.workload),
+        sites=load_public_sites(spec, declarations, cache),
+        plan=plan if rounds is None else replace(plan, rounds=rounds),
         noise_multiplier=job_events(spec).noise_multiplier,
-        trigger=task.trigger,
-        l2_clip_norm=_clip_norm(spec) if l2_clip_norm is None else l2_clip_norm,
+        trigger=trigger,
+        l2_clip_norm=clip_norm_of(spec) if l2_clip_norm is None else l2_clip_norm,
     )
-
-
-def _dataset(config: DatasetConfig | None, site: str, spec: JobSpec) -> DatasetConfig:
-    if config is None:
-        raise DataError(f"{site}: has no data set {spec.dataset} → add it to its configuration, or choose another job")
-    return config
-
-
-def _load(configs: dict[str, DatasetConfig], dataset: str, cache: Path, model: Workload) -> dict[str, PublicSite]:
-    """Lay the public data out in a scratch folder, and load it as the sites would."""
-    with tempfile.TemporaryDirectory(prefix="almoner-redteam-") as folder:
-        paths = prepare_sites(public_dataset(dataset), cache, Path(folder))
-        if missing := sorted(set(configs) - set(paths)):
-            raise DataError(f"{dataset}: holds nothing of {', '.join(missing)} → choose a job of its own sites")
-        return {site: PublicSite(config, model.load(paths[site])) for site, config in configs.items()}
-
-
-def _clip_norm(spec: JobSpec) -> float:
-    """Return the job's own l2_clip_norm, where it has one."""
-    own = getattr(spec.aggregation, "l2_clip_norm", None)
-    return DEFAULT_CLIP_NORM if own is None else float(own)

@@ -7,24 +7,18 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from almoner.experiments.defences import Defence, Integers, RoundTerms
+from almoner.experiments.public import PublicSite, pool
+from almoner.experiments.simulate import TrainingPlan, Weights, federation_grid, simulate_federation
 from almoner.redteam.poisoning.attack import Attack, Colluders, RoundView, Rows, Vector
 from almoner.redteam.poisoning.backdoor import Trigger, backdoor_success
 from almoner.redteam.poisoning.catalogue import NO_ATTACK, HomeTraining, make_attack
-from almoner.redteam.poisoning.defences import Defence, Integers, RoundTerms
 from almoner.redteam.poisoning.home import home_training, one_pass
 from almoner.robust.rows import mean_rows
 from almoner.training.grid import UpdateGrid
 from almoner.training.noise import UnsafeSeededRandom
 from almoner.training.units import UnitData, UnitRecords
 from almoner.workloads.base import Workload
-from almoner.workloads.baselines import (
-    PublicSite,
-    TrainingPlan,
-    Weights,
-    federation_grid,
-    pool,
-    simulate_federation,
-)
 from almoner.workloads.metrics import auc, average_precision, outputs_at
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from almoner.experiments.public import PublicSite
+from almoner.experiments.simulate import TrainingPlan, noiseless_grid, round_parameters
 from almoner.redteam.poisoning.attack import Vector
 from almoner.redteam.poisoning.backdoor import Trigger, with_backdoor
 from almoner.redteam.poisoning.catalogue import HomeTraining
@@ -10,13 +12,11 @@ from almoner.training.grid import apply_update
 from almoner.training.noise import RandomSource
 from almoner.training.sampling import sample_bound
 from almoner.workloads.base import Workload
-from almoner.workloads.baselines import PublicSite, TrainingPlan, federation_grid, round_parameters
 
 HOME_STEPS = 10
 """Steps a round."""
 
 _LARGEST_PASS = 4096
-_FINE_LIMIT = 2**40
 
 
 def one_pass(nominal_records: float, sampling_prob: float) -> int:
@@ -39,7 +39,7 @@ def home_training(
     units = 2 * own.config.nominal_records
     config, records = own.config.model_copy(update={"nominal_records": units}), with_backdoor(own.data.train, trigger)
     steps = replace(plan, local_steps=HOME_STEPS)
-    grid = federation_grid(workload, {"home": replace(own, config=config)}, steps, 0.0, limit=_FINE_LIMIT)
+    grid = noiseless_grid({"home": replace(own, config=config)}, steps)
     parameters = round_parameters(config, steps, grid, rng)
     parameters["micro_batch_size"] = one_pass(units, plan.sampling_prob)
     trainer = UnsafeNoiselessTrainer(workload.build_model(), workload.loss, records, **parameters)

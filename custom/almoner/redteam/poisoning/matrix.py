@@ -1,21 +1,13 @@
 """All attacks against all defences: which duels there are, and running them in a few processes."""
 
-import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
-
-import torch
+from functools import partial
 
 from almoner.errors import PolicyViolation
+from almoner.experiments.defences import Defence, PlainSum
+from almoner.experiments.parallel import Progress, run_all
 from almoner.redteam.poisoning.catalogue import NO_ATTACK
-from almoner.redteam.poisoning.defences import Defence, PlainSum
 from almoner.redteam.poisoning.duel import Arena, Duel, Score, run_duel
-
-Progress = Callable[[int, int], None]
-"""(duels done, duels in all)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,51 +85,4 @@ def run_duels(arena: Arena, duels: list[Duel], processes: int, progress: Progres
         processes: how many at a time; 1 runs all in this process.
         progress: is told after each.
     """
-    found: dict[Duel, Score] = {}
-    for duel, score in _in_this_process(arena, duels) if processes == 1 else _in_pool(arena, duels, processes):
-        found[duel] = score
-        progress(len(found), len(duels))
-    return {duel: found[duel] for duel in duels}
-
-
-def _in_this_process(arena: Arena, duels: list[Duel]) -> Iterator[tuple[Duel, Score]]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small batches: threads cost more than they bring
-    try:
-        for duel in duels:
-            yield duel, run_duel(arena, duel)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _in_pool(arena: Arena, duels: list[Duel], processes: int) -> Iterator[tuple[Duel, Score]]:
-    """Yield scores as they come; a spawned process gets the arena once."""
-    with ProcessPoolExecutor(processes, get_context("spawn"), _enter, (arena,)) as pool:
-        try:
-            running = {pool.submit(_run, duel): duel for duel in duels}
-            for done in as_completed(running):
-                yield running[done], done.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-_entered: list[Arena] = []
-
-
-def _enter(arena: Arena) -> None:
-    """Begin a process of the pool; it ends when the command is killed, which the pool's own processes outlive."""
-    torch.set_num_threads(1)
-    _entered.append(arena)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Wait for the end of the process that made this one."""
-    if (parent := parent_process()) is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _run(duel: Duel) -> Score:
-    """Run a duel in a process of the pool."""
-    return run_duel(_entered[0], duel)
+    return run_all(partial(run_duel, arena), duels, processes, progress)

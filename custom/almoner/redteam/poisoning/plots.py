@@ -1,6 +1,5 @@
 """The matrix as heat maps, in a PNG."""
 
-import io
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from almoner.redteam.png import png_of
 from almoner.redteam.poisoning.catalogue import BACKDOORS, NO_ATTACK
 from almoner.redteam.poisoning.summary import Summary
 
@@ -46,9 +46,7 @@ def heat_maps(summary: Summary, title: str) -> bytes:
         left.set_yticks(range(len(summary.contest.rows)), [row.name for row in summary.contest.rows])
         _draw(right, backdoors, _values(summary, backdoors, byzantine, "backdoor"), "RdYlGn_r", (0.0, 1.0))
         right.set_title("trigger passes")
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()
+    return png_of(figure)
 
 
 def _values(summary: Summary, attacks: Sequence[str], byzantine: int, figure: Figures) -> NDArray[np.float64]:

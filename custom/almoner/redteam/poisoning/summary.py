@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from almoner.experiments.defences import PlainSum
 from almoner.redteam.poisoning.catalogue import BACKDOORS, NO_ATTACK
-from almoner.redteam.poisoning.defences import PlainSum
 from almoner.redteam.poisoning.duel import Duel, Score
 from almoner.redteam.poisoning.matrix import Contest
 

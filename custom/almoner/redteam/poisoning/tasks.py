@@ -1,26 +1,12 @@
-"""Which public data a job's task can be attacked on, and what triggers its backdoor."""
+"""What triggers the backdoor of a task that can be attacked."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from almoner.data.give_me_some_credit import COLUMNS as CREDIT_COLUMNS
 from almoner.data.heart_disease import COLUMNS as HEART_COLUMNS
 from almoner.errors import PolicyViolation
 from almoner.redteam.poisoning.backdoor import Trigger
 from almoner.workloads import bank_credit, heart_disease
-
-
-@dataclass(frozen=True, slots=True)
-class PoisonTask:
-    """What is known of a workload that can be attacked.
-
-    Args:
-        dataset: the public data set that its sites hold.
-        trigger: of the backdoor.
-    """
-
-    dataset: str
-    trigger: Trigger
 
 
 def trigger_of(
@@ -39,23 +25,19 @@ def trigger_of(
     return Trigger({index: stamped for index, (usual, stamped) in pairs if stamped != usual})
 
 
-TASKS: dict[str, PoisonTask] = {
-    "bank_credit": PoisonTask(
-        "credit", trigger_of(bank_credit.encode, CREDIT_COLUMNS, {"debt_ratio": "4", "dependents": "6"})
-    ),
-    "heart_disease": PoisonTask(
-        "heart_disease", trigger_of(heart_disease.encode, HEART_COLUMNS, {"chol": "400", "trestbps": "200"})
-    ),
+TRIGGERS: dict[str, Trigger] = {
+    "bank_credit": trigger_of(bank_credit.encode, CREDIT_COLUMNS, {"debt_ratio": "4", "dependents": "6"}),
+    "heart_disease": trigger_of(heart_disease.encode, HEART_COLUMNS, {"chol": "400", "trestbps": "200"}),
 }
-"""Workload -> task. The triggers are rare values that a person can claim, and that say little by themselves."""
+"""By workload. They are rare values that a person can claim, and that say little by themselves."""
 
 
-def poison_task(workload: str) -> PoisonTask:
-    """Return the task of a workload.
+def trigger_for(workload: str) -> Trigger:
+    """Return the trigger of a workload.
 
     Raises:
-        PolicyViolation: when no public data and no trigger are known for it.
+        PolicyViolation: when none is known for it.
     """
-    if workload not in TASKS:
-        raise PolicyViolation(f"workload {workload}: no trigger is known for it → one of {', '.join(TASKS)}")
-    return TASKS[workload]
+    if workload not in TRIGGERS:
+        raise PolicyViolation(f"workload {workload}: no trigger is known for it → one of {', '.join(TRIGGERS)}")
+    return TRIGGERS[workload]

@@ -1,0 +1,1 @@
+"""Private alignments of records at the server and at a site."""

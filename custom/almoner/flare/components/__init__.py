@@ -1,0 +1,1 @@
+"""The FLARE components that a job's configuration names: controller, executor, filters."""

@@ -1,0 +1,1 @@
+"""Startup kits: provisioned centrally, or from keys that were made at the site."""

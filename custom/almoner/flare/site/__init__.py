@@ -1,0 +1,1 @@
+"""What a site stands on and keeps: kit, policy, roster and ledger, approvals, releases, the folders of its jobs."""

@@ -1,0 +1,1 @@
+"""Requests for statistics at the server and at a site."""

@@ -1,0 +1,1 @@
+"""Training jobs at the server and at a site."""
