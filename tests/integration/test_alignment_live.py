@@ -16,6 +16,7 @@ from almoner.flare.commands.exporting import export_job
 from almoner.flare.commands.federation import Federation, free_port
 from almoner.flare.commands.session import JobReport, open_session
 from almoner.flare.kits.provisioning import ProvisionedConsortium, provision
+from almoner.flare.results.origin import submitted_job
 from almoner.flare.results.vouched import read_vouched, root_certificate
 from almoner.flare.site.approval_files import AskedJob, Officer, write_approval
 from almoner.flare.site.job_folder import is_job_id
@@ -133,7 +134,8 @@ def test_hospitals_find_their_common_patients_and_tell_nobody(
     size = len(expected[SITES[0]])
     with open_session(consortium.user_kit(LEAD), spec.study) as session:
         folder = session.download(report.job_id, tmp_path / "download")
-    found = read_vouched(folder, root_certificate(consortium.user_kit(LEAD)), report.job_id)
+    kit = consortium.user_kit(LEAD)
+    found = read_vouched(folder, root_certificate(kit), report.job_id, submitted_job(kit, report.job_id))
     assert found.sites == (spec.leader,), "of a size it is the leader alone who signs"
     assert prove(consortium, report.job_id).checks
     result = found.result

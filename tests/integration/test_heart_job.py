@@ -18,6 +18,7 @@ from almoner.flare.evidence.audit_folders import Extras, pack_job
 from almoner.flare.evidence.audit_log import witness_of
 from almoner.flare.evidence.live_log import LOG_FOLDER, read_cosigned
 from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.results.origin import submitted_job
 from almoner.flare.results.vouched import read_vouched, root_certificate
 from almoner.flare.site.job_folder import JOB_LOGS, is_job_id
 from almoner.flare.site.site_files import LEDGER, ROOT_CA
@@ -55,7 +56,8 @@ def test_heart_job_completes_and_is_charged_for_exactly_what_ran(
     assert report.answers == {"server": "OK"} | dict.fromkeys(SITES, "OK")
     with open_session(consortium.user_kit(LEAD), heart_spec.study) as session:
         folder = session.download(report.job_id, tmp_path / "download")
-    found = read_vouched(folder, root_certificate(consortium.user_kit(LEAD)), report.job_id)
+    kit = consortium.user_kit(LEAD)
+    found = read_vouched(folder, root_certificate(kit), report.job_id, submitted_job(kit, report.job_id))
     assert found.sites == SITES
     result = found.result
     assert [record.round for record in result.rounds] == list(range(1, heart_spec.rounds + 1))

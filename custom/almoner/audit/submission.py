@@ -29,7 +29,9 @@ from almoner.schema.envelope import AnyJob, AnyJobSpec
 
 MAX_FILES, MAX_BYTES = 64, 4_000_000
 _SIGNATURES, _CERTIFICATE = ".__nvfl_sig.json", ".__nvfl_submitter.crt"
-_ENVELOPE = "app/config/almoner_job.json"
+ENVELOPE_FILE = "app/config/almoner_job.json"
+"""The envelope, in a job's folder."""
+
 _PADDING = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.MAX_LENGTH)
 _DECODING_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 _ZIP_ERRORS = (*_DECODING_ERRORS, LookupError, OSError, OverflowError, RuntimeError, ValueError)
@@ -107,14 +109,15 @@ def submission_of(files: Mapping[str, bytes], root: Root, where: str) -> Submiss
     party = root.party(pem, None, f"{where}: the submitter's certificate")
     for path in signed:
         _verify_file(path, files, party.key, where)
-    envelopes = [path for path in signed if PurePosixPath(*PurePosixPath(path).parts[1:]) == PurePosixPath(_ENVELOPE)]
+    place = PurePosixPath(ENVELOPE_FILE)
+    envelopes = [path for path in signed if PurePosixPath(*PurePosixPath(path).parts[1:]) == place]
     if len(envelopes) != 1:
-        raise EvidenceError(f"{where}: has no {_ENVELOPE}")
+        raise EvidenceError(f"{where}: has no {ENVELOPE_FILE}")
     envelope = parse_json(files[envelopes[0]], where)
     sites = envelope.get("sites")
     named = isinstance(sites, list) and all(isinstance(site, str) for site in sites)
     if not named or not isinstance(envelope.get("spec"), dict) or "almoner_version" not in envelope:
-        raise EvidenceError(f"{where}: {_ENVELOPE} is not an envelope of a job")
+        raise EvidenceError(f"{where}: {ENVELOPE_FILE} is not an envelope of a job")
     return Submission(envelope, party, pem)
 
 

@@ -10,12 +10,13 @@ from almoner.admission.layout import robustness_lines
 from almoner.cli.app import console, new_group, print_json
 from almoner.cli.approvals import approve_command, deny_command
 from almoner.cli.progress import follow_job
-from almoner.errors import DocumentError
+from almoner.errors import DocumentError, FederationError
 from almoner.experiments.runs import verify_can_hold
 from almoner.flare.commands.exporting import export_job
 from almoner.flare.commands.planning import plan_job
 from almoner.flare.commands.session import JobReport, open_session
 from almoner.flare.results.job_result import JobResult
+from almoner.flare.results.origin import JobOf, Origin, exported_job, submitted_job
 from almoner.flare.results.vouched import read_vouched, root_certificate
 from almoner.privacy.distributed_training import assumption_of
 from almoner.privacy.plan import epsilon_of_noise
@@ -178,18 +179,21 @@ def result_command(
     kit: Annotated[Path, KIT_OPTION],
     out: Annotated[Path, typer.Option("--out", help="folder for the download")] = Path("build/results"),
     study: Annotated[str, STUDY_OPTION] = "default",
+    job: Annotated[Path | None, typer.Option("--job", help="the exported folder, if another kit submitted it")] = None,
+    of: Annotated[str | None, typer.Option("--of", help="take whatever job this user signed, if you lack it")] = None,
     as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> None:
     """Fetch a finished job: rounds, releases and the model if all let it go, statistics, or an alignment's noised size.
 
-    What the sites did not sign is refused: the server is not believed.
+    What the sites did not sign is refused, and so is another job's result: the server is not believed.
 
     Example: almoner job result 3f0e... --kit build/trial/users/lead@cleveland.example --study cardiology
     """
     verify_can_hold(out)
     with open_session(kit, study) as session:
+        origin = _origin(kit, job_id, job, of)
         folder = session.download(job_id, out)
-    found = read_vouched(folder, root_certificate(kit), job_id)
+    found = read_vouched(folder, root_certificate(kit), job_id, origin)
     result, signed = found.result, f"signed by {', '.join(found.sites)}" if found.sites else "nothing that a site signs"
     if as_json:
         print_json({**result.model_dump(mode="json"), **_answers(result), "signed_by": list(found.sites)})
@@ -206,6 +210,15 @@ def result_command(
         return
     model = f"{len(result.model)} weights" if result.model is not None else "not released by all sites"
     console.print(f"{result.job}: {len(result.rounds)} rounds; model: {model}; {signed}; files in {folder}")
+
+
+def _origin(kit: Path, job_id: str, job: Path | None, of: str | None) -> Origin:
+    """Return which job a result must be of."""
+    if job is not None and of is not None:
+        raise FederationError("--job and --of → give one of them")
+    if job is not None:
+        return exported_job(job)
+    return JobOf(of) if of is not None else submitted_job(kit, job_id)
 
 
 def _answers(result: JobResult) -> dict[str, Any]:

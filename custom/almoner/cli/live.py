@@ -11,6 +11,7 @@ from almoner.flare.commands.planning import plan_job
 from almoner.flare.commands.session import open_session
 from almoner.flare.kits.provisioning import ProvisionedConsortium
 from almoner.flare.results.job_result import JobResult
+from almoner.flare.results.origin import submitted_job
 from almoner.flare.results.vouched import read_vouched, root_certificate
 from almoner.schema.consortium import Consortium
 from almoner.schema.job import JobSpec
@@ -54,7 +55,8 @@ def run_live(consortium: ProvisionedConsortium, spec: JobSpec, user: str, timeou
             answers = "; ".join(answer for answer in report.answers.values() if answer != "OK")
             raise FederationError(f"job {job_id} ended as {report.status}: {answers or 'see almoner job list'}")
         folder = session.download(job_id, consortium.root / "results")
-        found = read_vouched(folder, root_certificate(consortium.user_kit(user)), job_id)
+        kit = consortium.user_kit(user)
+        found = read_vouched(folder, root_certificate(kit), job_id, submitted_job(kit, job_id))
         if found.sites:
             console.print(f"  what it left is signed by {', '.join(found.sites)}")
         return found.result

@@ -68,7 +68,8 @@ def _verify_places(
     found = [output for output in outputs if len(output) == size] + _factors(taken.run(features, targets, size))
     if any(not torch.equal(part, part[:1].expand_as(part)) for part in found):
         raise PolicyViolation(
-            f"model: on this machine a record's gradient depends on its place in a pass of {size} → other layers"
+            f"model: on this machine a record's gradient depends on its place in a pass of {size} "
+            "→ MKL_CBWR=AUTO,STRICT in the environment, or other layers"
         )
 
 

@@ -23,6 +23,7 @@ from nvflare.fuel.hci.client.config import secure_load_admin_config
 
 from almoner.errors import FederationError
 from almoner.flare.components.controller import STATS_GROUP
+from almoner.flare.results.origin import exported_job, make_room, remember
 
 POLL_SECONDS = 0.5
 ANSWER_SECONDS = 30.0
@@ -91,13 +92,17 @@ class JobReport:
 class UserSession:
     """One logged-in user. Use `open_session`."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, kit: Path) -> None:
+        self._session, self._kit = session, kit
 
     def submit(self, folder: Path) -> str:
-        """Submit an exported job folder; return FLARE's job id."""
+        """Submit an exported job folder; return FLARE's job id. The kit keeps which job that was."""
+        job = exported_job(folder)
+        make_room(self._kit)
         with _one_line_errors("submit_job"):
-            return str(self._session.submit_job(str(folder.resolve())))
+            job_id = str(self._session.submit_job(str(folder.resolve())))
+        remember(self._kit, job_id, job)
+        return job_id
 
     def sites(self) -> list[str]:
         """Return the sites that are connected now."""
@@ -246,7 +251,7 @@ def open_session(kit: Path, study: str = "default", timeout_seconds: float = 20.
     with _one_line_errors(f"log in with {kit.name}"):
         session = _log_in(kit, study, timeout_seconds)
     try:
-        yield UserSession(session)
+        yield UserSession(session, kit)
     finally:
         with contextlib.suppress(*_FLARE_ERRORS):
             session.close()

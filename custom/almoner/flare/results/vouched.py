@@ -8,6 +8,7 @@ Mitigates: T-162.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from almoner.audit.submission import MAX_BYTES, MAX_FILES, Submission, submissio
 from almoner.errors import EvidenceError, FederationError
 from almoner.flare.job.protections import quorum
 from almoner.flare.results.job_result import JobResult, read_result
+from almoner.flare.results.origin import Origin
+from almoner.flare.results.statistics_result import StatisticsResult
 from almoner.flare.site.site_files import ROOT_CA
 from almoner.protection.vouchers import Vouched, body_digest, voucher_statement, vouches
 from almoner.schema.base import canonical_json
 from almoner.schema.envelope import JobEnvelope
+from almoner.schema.job import JobSpec
 
 _JOB_FOLDER = "job"
 """Where FLARE puts the submitted job in a download."""
@@ -62,15 +66,17 @@ class _Claim:
     need: int = 1
 
 
-def read_vouched(download: Path, root_pem: bytes, job_id: str) -> VouchedResult:
+def read_vouched(download: Path, root_pem: bytes, job_id: str, origin: Origin) -> VouchedResult:
     """Read a downloaded job's result.
 
-    *Guarantee*: the sites of the job, by certificates that the root issued, signed the model, the totals and their own
-    numbers, for this job and this submission; the model and totals at least as many as `quorum` says.
+    *Guarantee*: the job is the one that was asked for. Its sites, by certificates that the root issued and that have
+    not ended, signed the model, the totals and their own numbers, for this job and this submission; the model and
+    totals at least as many as `quorum` says. A sum is of at least min_sites.
 
     Args:
         root_pem: the consortium's root certificate, from the user's own kit.
         job_id: the job that was asked for.
+        origin: which submission it must be: what the server shows beside the result can be another's.
 
     Raises:
         FederationError: there is no result, or the sites did not sign what it says.
@@ -78,6 +84,7 @@ def read_vouched(download: Path, root_pem: bytes, job_id: str) -> VouchedResult:
     result = read_result(download)
     try:
         submission = submission_of(_files(download / _JOB_FOLDER), Root(root_pem), "the submitted job")
+        origin.check(submission)
         envelope = _envelope(submission)
         _check_said(result, envelope)
         check = _Signatures(result, _keys(result, envelope, Root(root_pem)), submission.envelope_digest, job_id)
@@ -118,19 +125,27 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _keys(result: JobResult, envelope: JobEnvelope, root: Root) -> dict[str, rsa.RSAPublicKey]:
-    """Return the keys of the job's sites whose certificates came along."""
-    came = {site: pem for site, pem in result.certificates.items() if site in envelope.sites}
-    return {site: root.party(pem.encode(), site, f"the certificate of {site}").key for site, pem in came.items()}
+    """Return the keys of the job's sites whose certificates came along; refuse one that has ended."""
+    parties = {
+        site: root.party(pem.encode(), site, f"the certificate of {site}")
+        for site, pem in result.certificates.items()
+        if site in envelope.sites
+    }
+    now = datetime.now(UTC)
+    for site, party in parties.items():
+        if not party.certificate.not_valid_before_utc <= now <= party.certificate.not_valid_after_utc:
+            raise EvidenceError(f"the certificate of {site} is not valid today")
+    return {site: party.key for site, party in parties.items()}
 
 
 def _check_said(result: JobResult, envelope: JobEnvelope) -> None:
     """Check what the server repeats of the submitted job, since numbers are read by it.
 
     Raises:
-        EvidenceError: it is of another job.
+        EvidenceError: it is of another job, or of fewer sites than the job wants.
     """
     spec, asked, aligned = envelope.spec, result.statistics, result.alignment
-    same = result.job == spec.name
+    same = result.job == spec.name and set(result.releases) <= set(_releasing(envelope))
     if asked is not None:
         same = same and asked.spec == spec and asked.sites == envelope.sites
     if aligned is not None:
@@ -139,6 +154,27 @@ def _check_said(result: JobResult, envelope: JobEnvelope) -> None:
         same = same and (aligned.sites, aligned.leader, said) == (envelope.sites, envelope.psi.leader, epsilons)
     if not same:
         raise EvidenceError("the result is of another job than was submitted")
+    if asked is not None:
+        _check_sums(asked)
+
+
+def _releasing(envelope: JobEnvelope) -> tuple[str, ...]:
+    """Return the sites that release numbers of their own."""
+    return envelope.sites if isinstance(envelope.spec, JobSpec) and envelope.spec.releases else ()
+
+
+def _check_sums(told: StatisticsResult) -> None:
+    """Check that statistics are what their trust model leaves: each site's own numbers, or one total over enough sites.
+
+    Raises:
+        EvidenceError: one site's numbers in the place of all sites' total, or too few sites.
+    """
+    local = told.spec.trust.kind == "local"
+    of = tuple(told.by_site) if local else told.contributors
+    if (bool(told.by_site), bool(told.total)) != (local, not local) or not set(of) <= set(told.sites):
+        raise EvidenceError("the result is of another trust model than the job's, or of other sites")
+    if len(set(of)) < told.spec.min_sites:
+        raise EvidenceError(f"the numbers are of {len(set(of))} sites, the job wants {told.spec.min_sites}")
 
 
 def _claims(result: JobResult, envelope: JobEnvelope) -> Iterator[_Claim]:

@@ -1,5 +1,6 @@
 """A job's end is told with what its participants answered."""
 
+from pathlib import Path
 from typing import Any
 
 from almoner.flare.commands.session import UserSession
@@ -18,5 +19,5 @@ class EndsFirst:
 
 
 def test_an_end_whose_answers_come_later_is_waited_for() -> None:
-    report = UserSession(EndsFirst(late=2)).follow("id", lambda progress: None, 60.0)  # type: ignore[arg-type]
+    report = UserSession(EndsFirst(late=2), Path()).follow("id", lambda progress: None, 60.0)  # type: ignore[arg-type]
     assert report.answers == {"server": "refused"}
