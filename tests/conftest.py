@@ -33,6 +33,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SECONDS[kind]))
 
 
+COLLECTED = pytest.StashKey[set[str]]()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note each test before any is left out by mark or name."""
+    item.config.stash.setdefault(COLLECTED, set()).add(item.nodeid)
+
+
+@pytest.fixture(scope="session")
+def collected(pytestconfig: pytest.Config) -> set[str]:
+    """All tests of the files that this run was asked for; none if it was asked for single tests."""
+    return set() if any("::" in asked for asked in pytestconfig.args) else pytestconfig.stash[COLLECTED]
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""

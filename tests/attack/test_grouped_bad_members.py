@@ -93,6 +93,7 @@ def test_false_words_of_one_member_fail_its_group_alone(started: Simulation, mon
     assert job.errors == {}
 
 
+@pytest.mark.threat("T-44")
 def test_a_bad_tag_of_one_member_fails_its_group_alone(started: Simulation):
     """Nobody can tell it from a server that lies: the honest members leave, and so their group is out."""
     job = snapshot(started)
@@ -103,6 +104,7 @@ def test_a_bad_tag_of_one_member_fails_its_group_alone(started: Simulation):
         assert "the total's tag does not verify" in str(job.errors[site])
 
 
+@pytest.mark.threat("T-44")
 @pytest.mark.parametrize("how", [false_words, bad_tag])
 def test_where_no_failed_group_is_borne_the_job_ends_with_the_groups_name(how: Callable[[], object]):
     job = grouped(9, 3)

@@ -82,6 +82,7 @@ def test_the_total_of_another_group_is_not_taken_for_the_own_one(started: Simula
         assert "the total's root is not that" in str(job.errors[site])
 
 
+@pytest.mark.threat("T-37")
 def test_a_total_without_the_own_group_is_refused(started: Simulation):
     job = snapshot(started)
     total = job.round(1)
@@ -95,6 +96,7 @@ def test_a_total_without_the_own_group_is_refused(started: Simulation):
             side.open(1, others, body)
 
 
+@pytest.mark.threat("T-37")
 def test_a_group_counts_with_as_many_contributors_as_it_needs(started: Simulation):
     """The server passes off one site's name as a whole group."""
     job = snapshot(started)

@@ -88,6 +88,7 @@ def test_a_key_that_takes_for_ever_hangs_pickle_and_is_refused(tmp_path: Path) -
         read_table(path.read_bytes())
 
 
+@pytest.mark.threat("T-100")
 def test_nothing_of_almoner_runs_a_pickle() -> None:
     """No module imports pickle or its like, or lets numpy or torch do it."""
     runs = re.compile(

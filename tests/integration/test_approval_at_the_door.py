@@ -17,6 +17,7 @@ from almoner.errors import CertificateRefused, PolicyViolation
 from almoner.flare.commands.planning import explain_job, plan_job
 from almoner.flare.door.render import new_envelope
 from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.site import late_starts
 from almoner.flare.site.approval_files import AskedJob, Officer, approval_path, recorded_job, write_approval
 from almoner.flare.site.site_files import SiteFiles, load_kit
 from almoner.provision.names import FLOOR_FILE
@@ -247,12 +248,10 @@ def test_an_approval_moved_to_another_job(
 def test_a_job_that_was_never_started_gives_its_budget_and_its_approval_back(
     door: Door, spec: JobSpec, consortium: ProvisionedConsortium, site: SiteFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from almoner.flare.door import deployer
-
     write_approval(site, asked_job(spec, consortium), True, officer(consortium), 1)
     assert door.submit(export(door, spec)) == ""
     assert "was used by another job" in door.submit(export(door, spec))
-    monkeypatch.setattr(deployer, "START_SECONDS", 0.0)
+    monkeypatch.setattr(late_starts, "START_SECONDS", 0.0)
     assert door.submit(export(door, spec)) == ""
     assert "was used" not in door.submit(export(door, spec).model_copy(update={"expires_unix_seconds": 1}))
     with door.ledger() as ledger:

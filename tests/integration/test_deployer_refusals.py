@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from cryptography import x509
+from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.workspace import Workspace
 from nvflare.lighter.utils import load_private_key_file, sign_folders
@@ -25,6 +26,8 @@ from almoner.errors import LedgerError, ProvisioningError
 from almoner.flare.door.deployer import CANNOT_DECIDE, PolicyAppDeployer
 from almoner.flare.door.render import new_envelope, render_app, render_meta
 from almoner.flare.kits.provisioning import ProvisionedConsortium
+from almoner.flare.processes import launcher
+from almoner.flare.site import late_starts
 from almoner.flare.site.ledger_history import HistoryReader
 from almoner.flare.site.signed_decisions import verify_decisions
 from almoner.flare.site.site_files import LEDGER, load_kit
@@ -455,12 +458,10 @@ def test_a_job_that_was_never_started_is_withdrawn_with_its_folder(
     own_door: Door, cheap: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a job was aborted after its admission: no site is told to start it."""
-    from almoner.flare.door import deployer
-
     waiting, charged = submit_anew(own_door, cheap)
     folder = Path(own_door.workspace.get_root_dir()) / waiting
     assert folder.is_dir()
-    monkeypatch.setattr(deployer, "START_SECONDS", 0.0)
+    monkeypatch.setattr(late_starts, "START_SECONDS", 0.0)
     _, next_charged = submit_anew(own_door, cheap)
     assert next_charged == pytest.approx(charged), "only the second job is charged now"
     assert not folder.exists()
@@ -473,8 +474,6 @@ def test_a_job_that_starts_while_the_door_looks_back_goes_on(
     own_door: Door, cheap: JobSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The launcher starts the job after the door has read that it was never started, and before it acts on it."""
-    from almoner.flare.door import deployer
-
     waiting, _ = submit_anew(own_door, cheap)
     folder, read = Path(own_door.workspace.get_root_dir()) / waiting, HistoryReader.read
 
@@ -484,7 +483,7 @@ def test_a_job_that_starts_while_the_door_looks_back_goes_on(
             ledger.start(waiting, ledger.job(waiting).tree_digest)
         return history
 
-    monkeypatch.setattr(deployer, "START_SECONDS", 0.0)
+    monkeypatch.setattr(late_starts, "START_SECONDS", 0.0)
     monkeypatch.setattr(HistoryReader, "read", read_and_start)
     submit_anew(own_door, cheap)
     assert folder.is_dir()
@@ -492,6 +491,41 @@ def test_a_job_that_starts_while_the_door_looks_back_goes_on(
         ledger.commit(waiting, "train-0001")
         ledger.release(waiting, "train-0001", "a" * 64)
         ledger.settle(waiting, "the job ended")
+
+
+@pytest.mark.threat("T-03")
+def test_a_job_is_started_soon_after_its_admission_or_never(
+    own_door: Door, cheap: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server deploys nothing more here, and keeps the start back until job and certificate are long outdated."""
+    started: list[str] = []
+    monkeypatch.setattr(launcher, "fork_job", lambda *_: started.append("a process"))
+    (prompt, _), (late, charged) = submit_anew(own_door, cheap), submit_anew(own_door, cheap)
+    launch(own_door, prompt)
+    assert len(started) == 1
+    monkeypatch.setattr(late_starts, "START_SECONDS", 0.0)
+    with pytest.raises(LedgerError, match=f"job {late} waited for more than 0 s to be started → submit it again"):
+        launch(own_door, late)
+    assert len(started) == 1
+    assert not Path(own_door.workspace.get_run_dir(late)).exists()
+    with own_door.ledger() as ledger:
+        assert ledger.job(late).status == "settled"
+        ledger.settle(prompt, "the job ended")
+        account = ledger.account(f"{SITE}-cardiology")
+        assert account.rdp_spent - account.rdp_committed < charged
+        ledger.verify()
+    with pytest.raises(LedgerError, match="is settled → a job starts once"):
+        launch(own_door, prompt)
+    with pytest.raises(LedgerError, match="has no reservation"):
+        launch(own_door, str(uuid.uuid4()))
+
+
+def launch(door: Door, job_id: str) -> None:
+    """Have the site's launcher start a job, as FLARE does on START_JOB."""
+    context = FLContext()
+    context.set_prop(FLContextKey.WORKSPACE_OBJECT, door.workspace)
+    context.set_prop(FLContextKey.JOB_PROCESS_ARGS, {})
+    launcher.AuthorisedLauncher().launch_job({"job_id": job_id}, context)
 
 
 def submit_anew(door: Door, spec: JobSpec) -> tuple[str, float]:

@@ -30,7 +30,7 @@ def check_command(
     Example: almoner threats check
     """
     model = load_threat_model(root)
-    found = findings(root, model, command_names())
+    found = findings(root, model, command_options())
     if as_json:
         print_json({"threats": len(model.threats), "findings": found})
     else:
@@ -74,19 +74,20 @@ def list_command(
         console.print(f"{threat.id:6} {threat.status:8} {threat.likelihood:>6}/{threat.impact:6} {threat.title}")
 
 
-def command_names() -> set[str]:
-    """Return the names of all commands, those of groups with the group's before them."""
+def command_options() -> dict[str, frozenset[str]]:
+    """Return the names of all commands, those of groups with the group's before them, and each one's options."""
     from almoner.cli.main import build_app  # which imports this module
 
-    return set(_names(typer.main.get_command(build_app(None)), ""))
+    return dict(_options(typer.main.get_command(build_app(None)), ""))
 
 
-def _names(command: Any, prefix: str) -> Iterator[str]:
-    """Yield the names of a command, or of those in a group."""
+def _options(command: Any, prefix: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield name and options of a command, or of those in a group."""
     if not hasattr(command, "commands"):
-        yield prefix
+        found = (name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts))
+        yield prefix, frozenset(name for name in found if name.startswith("-"))
     for name, inner in getattr(command, "commands", {}).items():
-        yield from _names(inner, f"{prefix} {name}".strip())
+        yield from _options(inner, f"{prefix} {name}".strip())
 
 
 def _counts(model: ThreatModel) -> str:

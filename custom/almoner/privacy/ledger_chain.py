@@ -27,6 +27,22 @@ def read_site(connection: Connection) -> str:
     return Created.model_validate_json(payload).site
 
 
+def time_of_reservation(connection: Connection, job_id: str) -> str:
+    """Return the time of a job's reservation.
+
+    Raises:
+        LedgerError: when the chain has none.
+    """
+    query = (
+        "SELECT time FROM entries WHERE kind = 'reserved' AND json_extract(payload, '$.job_id') = ?"
+        " ORDER BY seq DESC LIMIT 1"
+    )
+    time = connection.execute(query, (job_id,)).get
+    if time is None:
+        raise LedgerError(f"the reservation of job {job_id} is missing → run `almoner ledger verify`")
+    return str(time)
+
+
 def read_clock() -> datetime:
     """Return what the site's clock says, in UTC."""
     return datetime.now(UTC)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,7 +13,7 @@ from almoner.errors import LedgerError
 from almoner.privacy import ledger_heads
 from almoner.privacy import ledger_transitions as transitions
 from almoner.privacy.heads import SignedHead
-from almoner.privacy.ledger_chain import read_entries, read_site
+from almoner.privacy.ledger_chain import read_entries, read_site, time_of_reservation
 from almoner.privacy.ledger_entries import Entry
 from almoner.privacy.ledger_file import copy_file, transaction
 from almoner.privacy.ledger_tables import (
@@ -109,6 +110,16 @@ class LedgerReader:
         """
         with self._transaction(write=False) as connection:
             return transitions.known_job(connection, job_id)
+
+    def reserved_unix_seconds(self, job_id: str) -> float:
+        """Return when a job was reserved, as the site's clock said.
+
+        Raises:
+            LedgerError: when the job has no reservation.
+        """
+        with self._transaction(write=False) as connection:
+            transitions.known_job(connection, job_id)
+            return datetime.fromisoformat(time_of_reservation(connection, job_id)).timestamp()
 
     def reserved_steps(self, job_id: str) -> tuple[PlannedStep, ...]:
         """Return the steps that were set aside for a job, in order, with the events that each may realise.

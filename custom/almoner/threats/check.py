@@ -7,11 +7,13 @@ from pathlib import Path
 from almoner.errors import DocumentError
 from almoner.schema.documents import load_document
 from almoner.schema.threat_model import Control, Threat, ThreatModel
+from almoner.threats.command_lines import make_targets, problems
 from almoner.threats.coverage import gaps
 from almoner.threats.render import rendered
 from almoner.threats.sources import MarkedTest, defines, mentions, tests_of
 
 FOLDER, FILE = "threat_model", "threats.yaml"
+ATTACKS = "tests/attack/"
 
 
 def load_threat_model(root: Path) -> ThreatModel:
@@ -23,16 +25,17 @@ def load_threat_model(root: Path) -> ThreatModel:
     return load_document(root / FOLDER / FILE, ThreatModel)
 
 
-def findings(root: Path, model: ThreatModel, commands: Collection[str]) -> list[str]:
+def findings(root: Path, model: ThreatModel, commands: Mapping[str, Collection[str]]) -> list[str]:
     """Return a line for each claim of the model that the checkout does not keep; empty if there is none.
 
     *Guarantee*: if empty, every control's code exists and every test it names exists, is marked with its threat; every
-    mark and every mention in the code names a listed threat; each cell of the coverage tables has a threat or a reason;
-    the questions' commands exist, and the rendered pages are those of this model. That tests fail when controls are
-    switched off is not checked here, but by `make threats`.
+    mark and every mention in the code names a listed threat; each module of attacks has a mark; each cell of the
+    coverage tables has a threat or a reason; the questions' commands exist with their options, and the rendered pages
+    are those of this model. That tests fail when controls are switched off is not checked here, but by `make threats`;
+    that a test has the parameter it is named with, by `uncollected`.
 
     Args:
-        commands: the names of `almoner`'s commands, such as "job plan".
+        commands: the names of `almoner`'s commands, such as "job plan", with each one's options, such as "--json".
 
     Raises:
         DocumentError: a file of the checkout cannot be read.
@@ -42,15 +45,31 @@ def findings(root: Path, model: ThreatModel, commands: Collection[str]) -> list[
     tests = tests_of(root)
     found = [line for threat in model.threats for line in _of_threat(root, threat, tests)]
     found += _of_marks(model, tests)
+    found += _of_attacks(tests)
     found += _of_mentions(root, model)
     found += gaps(model)
-    found += _of_questions(model, commands)
+    found += _of_questions(root, model, commands)
     found += [
         f"{FOLDER}/{name}: is not what the model renders to → almoner threats render"
         for name, text in rendered(root, model).items()
         if not (root / FOLDER / name).is_file() or (root / FOLDER / name).read_text() != text
     ]
     return found
+
+
+def uncollected(model: ThreatModel, collected: Collection[str]) -> list[str]:
+    """Return a line for each control whose test has other parameters than the one that it is named with.
+
+    Args:
+        collected: tests as pytest collects them, "tests/x/test_y.py::test_z[parameter]"; all parameters of any of them.
+    """
+    known = {name.partition("[")[0] for name in collected}
+    return [
+        f"{FILE}: {threat.id}: there is no {control.test}, by its parameter → name one that carries out the attack"
+        for threat in model.threats
+        for control in threat.controls
+        if "[" in control.test and control.test.partition("[")[0] in known and control.test not in collected
+    ]
 
 
 def _of_threat(root: Path, threat: Threat, tests: Mapping[str, MarkedTest]) -> Iterator[str]:
@@ -93,10 +112,19 @@ def _of_mentions(root: Path, model: ThreatModel) -> Iterator[str]:
             yield f"{', '.join(sorted(files))}: mentions {threat}, which is not listed → correct it"
 
 
-def _of_questions(model: ThreatModel, commands: Collection[str]) -> Iterator[str]:
-    """Yield commands of the walk-through that do not exist."""
+def _of_attacks(tests: Mapping[str, MarkedTest]) -> Iterator[str]:
+    """Yield modules of attacks that carry out no threat."""
+    threats: dict[str, set[str]] = {}
+    for test in tests.values():
+        threats.setdefault(test.name.partition("::")[0], set()).update(test.threats)
+    for file, named in threats.items():
+        if file.startswith(ATTACKS) and not named:
+            yield f"{file}: no test of it names a threat → add @pytest.mark.threat to the attacks in it, or move it"
+
+
+def _of_questions(root: Path, model: ThreatModel, commands: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Yield what the commands of the walk-through ask for that there is not."""
+    targets = make_targets(root)
     for question in model.questions:
-        words = question.command.split()
-        known = words[0] == "make" or any(" ".join(words[1 : 1 + count]) in commands for count in (1, 2))
-        if words[0] not in ("make", "almoner") or not known:
-            yield f"{FILE}: questions: there is no command '{question.command}' → name one that there is"
+        for problem in problems(question.command, commands, targets):
+            yield f"{FILE}: questions: {problem} → name what there is"

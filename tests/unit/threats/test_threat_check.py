@@ -8,17 +8,33 @@ from typing import Any
 import pytest
 from threat_cases import CODE, README, TEST, checkout, small_model
 
-from almoner.cli.threats import command_names
+from almoner.cli.threats import command_options
 from almoner.errors import DocumentError
 from almoner.schema.threat_model import ThreatModel
-from almoner.threats.check import FOLDER, findings, load_threat_model
+from almoner.threats.check import FOLDER, findings, load_threat_model, uncollected
 from almoner.threats.render import rendered
 
 Document = dict[str, Any]
+COMMANDS = {"door": {"--key"}, "house sell": {"--price"}}
 
 
 def test_this_checkout_keeps_its_threat_model(root: Path) -> None:
-    assert findings(root, load_threat_model(root), command_names()) == []
+    assert findings(root, load_threat_model(root), command_options()) == []
+
+
+def test_this_checkouts_controls_name_parameters_that_there_are(root: Path, collected: set[str]) -> None:
+    """Of the files that this run has collected: all of them in a run of the suite."""
+    assert uncollected(load_threat_model(root), collected) == []
+
+
+def test_a_parameter_that_there_is_not_is_found(tmp_path: Path) -> None:
+    model = load_threat_model(checkout(tmp_path, small_model()))
+    name = "tests/test_house.py::test_stranger"
+    assert uncollected(model, {f"{name}[a]", f"{name}[b]"}) == []
+    assert uncollected(model, {"tests/test_barn.py::test_cow"}) == [], "its file was not asked for"
+    for moved in ({f"{name}[b]"}, {name}):
+        (line,) = uncollected(model, moved)
+        assert f"T-01: there is no {name}[a], by its parameter" in line
 
 
 def found_in(folder: Path, document: Document | None = None) -> list[str]:
@@ -31,11 +47,23 @@ def found_after_rendering(where: Path) -> list[str]:
     model = load_threat_model(where)
     for name, text in rendered(where, model).items():
         (where / FOLDER / name).write_text(text)
-    return findings(where, model, {"door"})
+    return findings(where, model, COMMANDS)
 
 
-def test_a_checkout_that_keeps_it_has_no_findings(tmp_path: Path) -> None:
-    assert found_in(tmp_path) == []
+@pytest.mark.parametrize(
+    "command",
+    [
+        "almoner door",
+        "make",
+        "make -s paint brush COLOUR=red",
+        "almoner house sell --price=1 box && almoner door --key 'a && b' > --sold.json",
+        "almoner door --help | almoner door",
+    ],
+)
+def test_a_checkout_that_keeps_it_has_no_findings(command: str, tmp_path: Path) -> None:
+    document = small_model()
+    document["questions"][0]["command"] = command
+    assert found_in(tmp_path, document) == []
 
 
 def first_control(document: Document) -> Document:
@@ -57,7 +85,23 @@ BROKEN: list[tuple[Callable[[Document], object], str]] = [
     (lambda d: d["ruled_out"][0].update(stride=["T", "R", "I"]), "STRIDE D of house: no threat is in it"),
     (lambda d: d["ruled_out"][0].update(stride=["S", "T", "R", "I", "D"]), "STRIDE S of house: T-01 is in it"),
     (lambda d: d["ruled_out"][2].update(stride=["T", "I", "D", "R"]), "STRIDE R of way: nobody asks"),
-    (lambda d: d["questions"][0].update(command="almoner window"), "there is no command 'almoner window'"),
+    *(
+        (lambda d, line=line: d["questions"][0].update(command=line), finding)
+        for line, finding in {
+            "almoner window": "there is no command 'almoner window'",
+            "almoner house": "there is no command 'almoner house'",
+            "house door": "there is no command 'house door'",
+            "make sale": "there is no make target 'sale'",
+            "make -s paint sale PRICE=1": "there is no make target 'sale'",
+            "almoner door --key x --lock": "'almoner door' has no option --lock",
+            "almoner house sell --price=1 --key x": "'almoner house sell' has no option --key",
+            "almoner door && almoner window": "there is no command 'almoner window'",
+            "almoner door --key x > a.json | almoner roof": "there is no command 'almoner roof'",
+            "almoner door|wc": "there is no command 'wc'",
+            "almoner door &&": "'almoner door &&' is no command line",
+            "almoner door --key 'x": "'almoner door --key 'x' is no command line",
+        }.items()
+    ),
 ]
 
 
@@ -77,10 +121,12 @@ def test_a_claim_that_is_not_kept_is_found(change: Callable[[Document], object],
         ("custom/almoner/house.py", CODE.replace("verify", "check"), "there is no almoner.house:Door.verify"),
         ("tests/test_house.py", TEST.replace('"T-01"', '"T-01", "T-77"'), "is marked with T-77"),
         ("tests/test_house.py", TEST.replace('@pytest.mark.threat("T-01")\n', ""), "no test is marked with it"),
+        ("tests/attack/test_door.py", "def test_kick(): ...\n", "attack/test_door.py: no test of it names a threat"),
     ],
 )
 def test_a_checkout_that_moved_on_is_found(file: str, text: str, finding: str, tmp_path: Path) -> None:
     where = checkout(tmp_path, small_model())
+    (where / file).parent.mkdir(exist_ok=True)
     (where / file).write_text(text)
     assert any(finding in line for line in found_after_rendering(where))
 
@@ -89,7 +135,7 @@ def test_pages_that_are_out_of_date_are_found(tmp_path: Path) -> None:
     assert found_in(tmp_path) == []
     page = tmp_path / FOLDER / "README.md"
     page.write_text(page.read_text().replace("1 threats", "40 threats"))
-    assert findings(tmp_path, load_threat_model(tmp_path), {"door"}) == [
+    assert findings(tmp_path, load_threat_model(tmp_path), COMMANDS) == [
         "threat_model/README.md: is not what the model renders to → almoner threats render"
     ]
     assert "Prose." in page.read_text()
@@ -107,7 +153,7 @@ def test_a_folder_without_tests_is_refused(tmp_path: Path) -> None:
     (where / "tests" / "test_house.py").unlink()
     (where / "tests").rmdir()
     with pytest.raises(DocumentError, match="run this in a checkout"):
-        findings(where, load_threat_model(where), set())
+        findings(where, load_threat_model(where), {})
 
 
 @pytest.mark.parametrize(

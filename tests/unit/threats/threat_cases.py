@@ -67,6 +67,7 @@ def small_model() -> dict[str, Any]:
 def checkout(folder: Path, document: dict[str, Any]) -> Path:
     """Write a checkout that fits `small_model`, with another document."""
     files = {
+        "Makefile": "SHELL := sh\n.PHONY: paint\n\npaint: brush\n\ttrue\n\nbrush:\n\ttrue\n",
         "custom/almoner/house.py": CODE,
         "tests/test_house.py": TEST,
         "threat_model/README.md": README,

@@ -8,7 +8,6 @@ upload is discarded.
 
 import logging
 import threading
-import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -25,6 +24,7 @@ from almoner.flare.door.admitting import record_decision, reserve_worst_case, su
 from almoner.flare.door.render import APP, render_app, render_meta
 from almoner.flare.door.upload import SignedApp, read_signed_app
 from almoner.flare.site.job_folder import is_job_id, remove_job, run_folder, write_job
+from almoner.flare.site.late_starts import is_late, withdraw_waiting
 from almoner.flare.site.ledger_history import HistoryReader
 from almoner.flare.site.policy_record import record_policy
 from almoner.flare.site.release_store import find_release, release_key
@@ -43,9 +43,6 @@ logger = logging.getLogger(__name__)
 
 CANNOT_DECIDE = "refused: this site cannot decide about jobs now; its operator finds the reason in the site's log"
 _JOB_FILE = f"config/{names.JOB_FILE}"
-START_SECONDS = 600.0
-"""After so long a reservation that was never started is given back, and its folder deleted: another site refused the
-job, it was aborted, or the server never started it. FLARE starts a job within seconds of its deployment."""
 
 _FORBIDDEN_META = ("launcher_spec", "byoc", "flower_predeployed", "custom_props", "job_launcher_spec")
 
@@ -135,11 +132,10 @@ class PolicyAppDeployer(FLComponent, AppDeployerSpec):  # type: ignore[misc]
         """Return the history of jobs, after the book was brought up to date with policy and clock."""
         history = self._reader.read(ledger)
         record_policy(site, ledger, history)
-        since = time.time() - START_SECONDS
         for job in history.jobs:
-            waits = not job.started and job.ended_unix_seconds is None and job.reserved_unix_seconds < since
-            if waits and ledger.withdraw(job.job_id, "the job was never started"):
-                remove_job(run_folder(workspace, job.job_id), site.folder)
+            waits = not job.started and job.ended_unix_seconds is None
+            if waits and is_late(job.reserved_unix_seconds):
+                withdraw_waiting(ledger, job.job_id, run_folder(workspace, job.job_id), site.folder)
         return self._reader.read(ledger)
 
 

@@ -1,8 +1,8 @@
 """Starts job processes: at a site, only for a job that the ledger admitted and never started before.
 
 FLARE's START_JOB has no authorisation of its own. The site's launcher asks the ledger, which lets each
-reservation be started once, for exactly the folder that was admitted; and it settles the charge from the
-process's own end, never from an event.
+reservation be started once, soon after its admission, for exactly the folder that was admitted; and it settles the
+charge from the process's own end, never from an event.
 """
 
 import logging
@@ -25,7 +25,8 @@ from nvflare.utils.job_launcher_utils import get_client_job_args, get_credential
 
 from almoner.errors import AlmonerError
 from almoner.flare.processes.job_forks import JobHandle, fork_job
-from almoner.flare.site.job_folder import remove_job
+from almoner.flare.site.job_folder import remove_job, run_folder
+from almoner.flare.site.late_starts import refuse_late_start
 from almoner.flare.site.site_files import SiteFiles, load_site_files
 from almoner.flare.site.tree import read_tree, tree_digest
 
@@ -60,8 +61,8 @@ class ServerLauncher(JobLauncherSpec):  # type: ignore[misc]
 class AuthorisedLauncher(JobLauncherSpec):  # type: ignore[misc]
     """Forks a site's job processes, behind the ledger.
 
-    *Guarantee*: no job process starts without an open reservation that was never started, and whose
-    digest is that of the folder on disk.
+    *Guarantee*: no job process starts without an open reservation that was never started, is not older than
+    `START_SECONDS`, and whose digest is that of the folder on disk.
     """
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
@@ -73,12 +74,14 @@ class AuthorisedLauncher(JobLauncherSpec):  # type: ignore[misc]
         """Start the job process.
 
         Raises:
-            LedgerError: the job has no open, never-started reservation for this folder.
+            LedgerError: the job has no open, never-started reservation for this folder, or one that is too old, which
+                is given back.
         """
         workspace: Workspace = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)
         job_id = str(job_meta.get(JobConstants.JOB_ID))
         site = load_site_files(workspace)
         with site.ledger() as ledger:
+            refuse_late_start(ledger, job_id, run_folder(workspace, job_id), site.folder)
             ledger.start(job_id, tree_digest(read_tree(Path(workspace.get_app_dir(job_id)))))
         job_args = fl_ctx.get_prop(FLContextKey.JOB_PROCESS_ARGS)
         line = _command_line(job_args, get_client_job_args(include_exe_module=False))
