@@ -105,11 +105,11 @@ class Root:
             EvidenceError: it was issued by another, or to another.
         """
         certificate = load_certificate(pem, where)
-        key = _rsa_key(certificate, where)
         try:
             certificate.verify_directly_issued_by(self.certificate)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             raise EvidenceError(f"{where}: not issued by the root certificate") from None
+        key = _rsa_key(certificate, where)
         common_name = subject_text(certificate, NameOID.COMMON_NAME)
         if key == self._key or (name is not None and common_name != name):
             raise EvidenceError(f"{where}: a certificate of {common_name or 'nobody'}, not of {name}")
@@ -144,7 +144,7 @@ def inventory_row(pem: bytes, kind: str, root: Root | None = None) -> dict[str, 
     certificate = load_certificate(pem, f"certificate of the {kind}")
     if root is not None:
         root.party(pem, None, f"certificate of the {kind}")
-    key = certificate.public_key()
+    key = _rsa_key(certificate, f"certificate of the {kind}")
     return {
         "kind": kind,
         "name": subject_text(certificate, NameOID.COMMON_NAME),
@@ -155,7 +155,7 @@ def inventory_row(pem: bytes, kind: str, root: Root | None = None) -> dict[str, 
         "sha256": certificate.fingerprint(hashes.SHA256()).hex(),
         "not_before": certificate.not_valid_before_utc.isoformat(),
         "not_after": certificate.not_valid_after_utc.isoformat(),
-        "key": f"RSA-{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__,
+        "key": f"RSA-{key.key_size}",
     }
 
 
@@ -169,8 +169,11 @@ def read_roster(data: bytes, where: str) -> Roster:
 
 
 def _rsa_key(certificate: x509.Certificate, where: str) -> rsa.RSAPublicKey:
-    """Return a certificate's key."""
-    key = certificate.public_key()
+    """Return a certificate's key; whatever is in its place, it is an RSA key or an `EvidenceError`."""
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise EvidenceError(f"{where}: not an RSA certificate") from None
     if not isinstance(key, rsa.RSAPublicKey):
         raise EvidenceError(f"{where}: not an RSA certificate")
     return key

@@ -12,7 +12,7 @@ from almoner.audit.inputs import read_outcome
 from almoner.audit.ledger_extract import Book
 from almoner.audit.log_verify import headless, uncosigned
 from almoner.audit.pack_read import Pack
-from almoner.audit.result_verify import model_gap
+from almoner.audit.result_verify import result_gaps
 from almoner.audit.sbom import package_of
 from almoner.audit.statements import Statement
 from almoner.audit.submission import Submission, read_submission
@@ -92,7 +92,7 @@ def _site_gaps(pack: Pack, submission: Submission, books: Mapping[str, Book]) ->
     elif silent := uncosigned(outcome, books):
         gaps.append(f"{', '.join(silent)}: no signature over the others' ledger heads, which the server showed")
     if outcome is not None:
-        gaps += model_gap(outcome, submission.spec().min_sites)
+        gaps += result_gaps(pack, submission, outcome)
     if unseen := headless(pack, outcome, books):
         gaps.append(
             f"{', '.join(unseen)}: no signed ledger head is shown; an older copy of the ledger would look so too"

@@ -77,7 +77,7 @@ class ServerInputs:
 class RoundOutcome(BaseModel):
     """One round of a training job, as the server says it."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
     round: int
     contributors: list[str]
     commitments_root: str
@@ -86,7 +86,7 @@ class RoundOutcome(BaseModel):
 class Outcome(BaseModel):
     """What a job left, of which these fields must be as they should."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
     rounds: list[RoundOutcome]
     heads: dict[str, dict[str, Any]]
     cosignatures: dict[str, str]

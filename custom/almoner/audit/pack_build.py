@@ -15,7 +15,6 @@ from almoner.audit.inputs import KitInputs, ServerInputs, SiteInputs
 from almoner.audit.ledger_extract import Book, ledger_claims, replay_entries, write_entries
 from almoner.audit.log_facts import LogEntries, LogHead
 from almoner.audit.pack_read import PackIndex
-from almoner.audit.privacy_statement import stated_about_privacy
 from almoner.audit.sbom import SBOM_TYPE, installed_components, render_sbom, vulnerability_status
 from almoner.audit.statements import KitSigner, Statement, digests_of, sign_statement
 from almoner.audit.submission import Submission, read_submission
@@ -51,7 +50,7 @@ def site_parts(inputs: SiteInputs, job_id: str, root: Root) -> Parts:
         names.LEDGER_STATEMENT: (site_says.LEDGER_TYPE, ledger_claims(book, recompute=False), {}),
         names.DECISIONS: (site_says.DECISIONS_TYPE, site_says.decisions_claim(book), {}),
         names.RECEIPTS: (site_says.RECEIPTS_TYPE, site_says.receipts_claim(book, job_id), {}),
-        names.PRIVACY: (site_says.PRIVACY_TYPE, privacy, stated_about_privacy(privacy.get("trust_model"))),
+        names.PRIVACY: (site_says.PRIVACY_TYPE, privacy, site_says.privacy_stated(book, job_id, privacy)),
     }
     subjects = digests_of(parts, names.of_site(site, names.LEDGER))
     for name, (kind, found, stated) in claims.items():

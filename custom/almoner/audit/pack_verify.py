@@ -37,7 +37,6 @@ from almoner.audit.ledger_extract import (
 )
 from almoner.audit.log_verify import verify_heads, verify_log
 from almoner.audit.pack_read import Pack, open_pack
-from almoner.audit.privacy_statement import stated_about_privacy
 from almoner.audit.result_verify import verify_result
 from almoner.audit.run_verify import verify_admissions, verify_releases, verify_rounds, verify_statements
 from almoner.audit.sbom import SBOM_TYPE
@@ -136,7 +135,7 @@ def _verify_site(pack: Pack, site: str, party: Party, statements: dict[str, Stat
         predicate = {key: value for key, value in found[name].predicate.items() if key != "stated"}
         whole = {"site": site, "job_id": pack.job_id, "recomputed": claim}
         require_equal(predicate, whole, where, tolerance)
-        stated = stated_about_privacy(claim.get("trust_model")) if name == names.PRIVACY else {}
+        stated = site_says.privacy_stated(book, pack.job_id, claim) if name == names.PRIVACY else {}
         require_equal(found[name].predicate.get("stated"), stated, f"{where}.stated")
         statements[where] = replace(found[name], predicate={**whole, "stated": stated})
     return book

@@ -63,6 +63,7 @@ def _view(verdict: Verdict) -> dict[str, Any]:
     decisions = _decisions(verdict)
     statements = {name: statement.predicate for name, statement in verdict.statements.items()}
     privacy = {site: statements[names.of_site(site, names.PRIVACY)] for site in verdict.books}
+    first = next(iter(privacy.values()))
     return {
         "index": verdict.pack.index,
         "checks": verdict.checks,
@@ -80,7 +81,7 @@ def _view(verdict: Verdict) -> dict[str, Any]:
         "crosswalk": load_crosswalk(),
         "parts": [(name, hashlib.sha256(content).hexdigest()) for name, content in sorted(verdict.pack.parts.items())],
         "present": frozenset(verdict.pack.parts),
-        "first_site": next(iter(verdict.books)),
+        "stated": next((claim for claim in privacy.values() if claim["recomputed"]["admitted"]), first)["stated"],
         "server": None if verdict.pack.server is None else _server_view(verdict, statements),
         "chart": {"width": charts.WIDTH, "height": charts.HEIGHT, "pad": charts.PAD},
     }

@@ -63,10 +63,7 @@ def _check_decision(decision: Json, submission: Submission, where: str) -> None:
 
 def _check_approval(book: Book, decision: Json) -> None:
     """Check that an approval that a decision rests on is in the ledger, and of this job."""
-    rests_on = decision.get("approval_digest")
-    fields = {"approval_digest": rests_on, "job_digest": decision.get("job_digest"), "verdict": "approved"}
-    found = [found for _, found in book.payloads("approval")]
-    if rests_on and not any(all(one.get(key) == value for key, value in fields.items()) for one in found):
+    if decision.get("approval_digest") and site_says.approval_of(book, decision) is None:
         where = names.of_site(book.site, names.LEDGER)
         raise EvidenceError(f"{where}: the decision rests on an approval that the ledger does not have")
 

@@ -12,7 +12,7 @@ from almoner.audit import parts as names
 from almoner.audit.attestation_claim import attestation_claim
 from almoner.audit.authority import Root, inventory_row, read_roster
 from almoner.audit.ledger_extract import Book
-from almoner.audit.site_statements import NAMESPACE, admitted_decision
+from almoner.audit.site_statements import NAMESPACE, admitted_decision, approval_of
 from almoner.audit.submission import Submission
 from almoner.errors import EvidenceError
 from almoner.schema.consortium import Roster
@@ -39,13 +39,19 @@ def run_claim(
 
 
 def _decided(book: Book, job_id: str) -> dict[str, Any] | None:
-    """Return by which code, policy and data a site admitted or refused a job; None if it never decided about it."""
+    """Return by which code, policy and data a site admitted or refused a job; None if it never decided about it.
+
+    `approved_by` is the data officer's name in the ledger's approval: the site's word; None if the job needed none.
+    """
     found = [payload for _, payload in book.payloads("decision") if payload.get("job_id") == job_id]
     decision = admitted_decision(book, job_id) or (found[-1] if found else None)
     if decision is None:
         return None
     keys = ("verdict", "package", "policy_digest", "dataset_commitment", "approval_digest", "workload_digest")
-    return {key: decision.get(key) for key in (*keys, "envelope_digest", "noise_multiplier")}
+    approval = approval_of(book, decision) if decision.get("approval_digest") else None
+    approved_by = None if approval is None else str(approval.get("officer", ""))
+    said = {key: decision.get(key) for key in (*keys, "envelope_digest", "noise_multiplier")}
+    return {**said, "approved_by": approved_by}
 
 
 def run_stated(meta: Mapping[str, Any], outcome: Mapping[str, Any] | None, books: Mapping[str, Book]) -> dict[str, Any]:
@@ -112,7 +118,8 @@ def _coverage(sha256: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "status": "given",
         "sha256": sha256,
         "counts": dict(sorted(Counter(str(row.get("status")) for row in rows).items())),
-        "meaning": "tested: a test carries out the attack, sees it succeed without the control and fail with it",
+        "meaning": "tested: a test carries out the attack with the control in place; `make threats` takes the control "
+        "out of the code and sees that test fail",
         "threats": rows,
     }
 

@@ -1,11 +1,13 @@
 """What a site states in a pack, as functions of its ledger: whoever has the ledger can say it anew, and compare."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from almoner.audit.ledger_extract import Book, honest_charge
+from almoner.audit.privacy_statement import stated_about_privacy
 from almoner.errors import AlmonerError, EvidenceError
 from almoner.privacy.events import group_events
 from almoner.privacy.pld import pld_epsilon
@@ -40,6 +42,17 @@ def admitted_decision(book: Book, job_id: str) -> dict[str, Any] | None:
     """Return the decision that admitted a job, None if there is none."""
     found = [payload for _, payload in book.payloads("decision") if payload.get("job_id") == job_id]
     return next((payload for payload in found if payload.get("verdict") == "admitted"), None)
+
+
+def approval_of(book: Book, decision: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the ledger holds of the approval that a decision rests on, None if it has none of this job."""
+    wanted = {
+        "approval_digest": decision.get("approval_digest"),
+        "job_digest": decision.get("job_digest"),
+        "verdict": "approved",
+    }
+    found = [one for _, one in book.payloads("approval")]
+    return next((one for one in found if all(one.get(key) == value for key, value in wanted.items())), None)
 
 
 def receipts_claim(book: Book, job_id: str) -> dict[str, Any]:
@@ -88,6 +101,16 @@ def privacy_claim(book: Book, job_id: str, keys: str) -> dict[str, Any]:
         "trust_model": spec.trust_model(keys == "site"),
         "assumptions": sorted({getattr(event, "assumption", "") for event in events} - {""}),
     }
+
+
+def privacy_stated(book: Book, job_id: str, claim: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the words that go with a `privacy_claim`: they follow from the job's spec.
+
+    Raises:
+        EvidenceError: the job's spec in the ledger cannot be read.
+    """
+    spec = job_spec(book, job_id) if claim["admitted"] else None
+    return stated_about_privacy(spec, claim.get("trust_model"))
 
 
 def _epsilon(events: list[PrivacyEvent], delta: float, where: str) -> float:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from almoner.errors import ProtocolError
+from almoner.schema.envelope import AnyJobSpec
 
 MIN_SITES = 3
 MAX_SITES = 50
@@ -41,3 +42,16 @@ class Parties:
     def threshold(self) -> int:
         """t: fewer sites open nothing. Two sets of t among n overlap in 2t - n > c; t ≥ c + 2 leaves two honest."""
         return max((self.num_sites + self.num_colluding_sites) // 2 + 1, self.num_colluding_sites + 2)
+
+
+def quorum(spec: AnyJobSpec, num_sites: int) -> int:
+    """Return how many sites must say the same before it counts: fewer could be those that collude.
+
+    Args:
+        num_sites: all sites of the job.
+
+    Raises:
+        ProtocolError: there are too few sites for those that may collude.
+    """
+    colluding = spec.num_colluding_sites
+    return max(spec.min_sites, Parties(num_sites, colluding).threshold if colluding else 1)

@@ -158,17 +158,19 @@ def make_run(
     round_heads: bool = False,
     ledger: MakeLedger | None = None,
     packaged: str = "",
+    min_sites: int = 0,
 ) -> Run:
     """Return a run, by default of a training job; nobody changes one, since it may be another test's too.
 
     Args:
         packaged: the file of another kind of job; such a run has one round and releases nothing.
+        min_sites: of a training job; all sites if 0.
     """
     names = [f"site-{number}" for number in range(1, num_sites + 1)]
     root_pem = self_signed(key(0), "consortium")
     certificates = {n: certify(site_key(i), n, key(0), "consortium") for i, n in enumerate(names)}
     roster = canonical_json(roster_of(certificates, "central"))
-    spec = packaged_spec(packaged, names) if packaged else spec_of(num_rounds, num_sites)
+    spec = packaged_spec(packaged, names) if packaged else spec_of(num_rounds, min_sites or num_sites)
     envelope = {"schema_version": 1, "spec": spec, "sites": names, "almoner_version": "0.1.0", "nonce": "a" * 32}
     sites, heads, rounds = [], {}, []
     for number, name in enumerate(names):

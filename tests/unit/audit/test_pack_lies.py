@@ -310,6 +310,13 @@ def test_an_approval_that_the_ledger_does_not_have(tmp_path):
     )
 
 
+def test_what_tested_means_is_what_is_done(parts, run):
+    """The test runs with the control; that it fails without one is what `make threats` sees."""
+    meaning = verify_pack(sealed(run, parts), run.root_pem).statements[names.THREATS].predicate["meaning"]
+    assert "with the control in place; `make threats` takes the control out" in meaning
+    assert "succeed" not in meaning
+
+
 def test_a_certificate_that_had_ended_is_told(run, parts):
     late = seal_pack(parts, JOB, "consortium", run.server.kit, run.root, "2130-01-01T00:00:00+00:00")
     gaps = verify_pack(late, run.root_pem).gaps

@@ -1,4 +1,7 @@
-"""A reviewer verifies a pack with the packages that the README names: in another process, an empty folder and home."""
+"""A reviewer verifies a pack and makes a page of it, with the packages that the README names.
+
+In another process, an empty folder and home.
+"""
 
 import re
 import subprocess
@@ -63,6 +66,9 @@ def test_a_pack_verifies_without_flare_and_torch(heavy: set[str], tmp_path: Path
     done = run_with(heavy, empty, "audit", "verify", "pack.zip", "--root-cert", "rootCA.pem")
     assert (done.returncode, done.stderr) == (0, "")
     assert "pack.zip verifies" in done.stdout
+    page = run_with(heavy, empty, "audit", "report", "pack.zip", "--root-cert", "rootCA.pem", "--out", "page.html")
+    assert (page.returncode, page.stderr) == (0, "")
+    assert "What the pack does not show" in (empty / "page.html").read_text()
     (empty / "pack.zip").write_bytes(pack[:-1])
     assert run_with(heavy, empty, "audit", "verify", "pack.zip", "--root-cert", "rootCA.pem").returncode == 2
 

@@ -1,11 +1,15 @@
 """The threshold: the figures of the design, and the two properties that everything else rests on."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from almoner.errors import ProtocolError
-from almoner.protection.parties import Parties
+from almoner.protection.parties import Parties, quorum
+from almoner.schema.documents import load_document
+from almoner.schema.job import JobSpec
 
 
 @pytest.mark.parametrize(
@@ -30,6 +34,21 @@ def test_thresholds(num_sites: int, colluding: int, threshold: int) -> None:
 def test_refusals(num_sites: int, colluding: int, text: str) -> None:
     with pytest.raises(ProtocolError, match=text):
         Parties(num_sites, colluding)
+
+
+def spec_of(colluding: int, min_sites: int) -> JobSpec:
+    spec = load_document(Path("jobs/heart_disease_secagg.yaml"), JobSpec)
+    aggregation = spec.aggregation.model_copy(update={"num_colluding_sites": colluding})
+    return spec.model_copy(update={"aggregation": aggregation, "min_sites": min_sites})
+
+
+def test_a_quorum_is_the_larger_of_what_the_job_wants_and_what_its_protection_takes() -> None:
+    assert quorum(spec_of(1, 2), 10) == 6
+    assert quorum(spec_of(1, 8), 10) == 8
+    plain = load_document(Path("jobs/bank_credit_plain.yaml"), JobSpec)
+    assert quorum(plain, 1) == plain.min_sites
+    with pytest.raises(ProtocolError, match="2 sites"):
+        quorum(spec_of(1, 2), 2)
 
 
 @given(st.integers(3, 50), st.integers(1, 48))

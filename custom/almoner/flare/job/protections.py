@@ -7,7 +7,7 @@ from almoner.errors import ProtocolError
 from almoner.flare.job.group_protection import grouped_server, grouped_site, robust_server
 from almoner.flare.site.site_files import SiteFiles
 from almoner.privacy.plans import plan_of
-from almoner.protection.parties import Parties
+from almoner.protection import parties
 from almoner.protection.plain import PlainServer, PlainSite
 from almoner.protection.scheme import ServerProtection, SiteProtection
 from almoner.protection.set_up import JobTerms
@@ -101,6 +101,4 @@ def _floor(spec: JobSpec, noise_multiplier: float, dimension: int, grid: UpdateG
 
 def quorum(envelope: JobEnvelope) -> int:
     """Return how many sites must say the same before it counts: fewer could be those that collude."""
-    spec, colluding = envelope.spec, envelope.spec.num_colluding_sites
-    threshold = Parties(len(envelope.sites), colluding).threshold if colluding else 1
-    return max(spec.min_sites, threshold)
+    return parties.quorum(envelope.spec, len(envelope.sites))
