@@ -1,5 +1,7 @@
 """Fixtures that every kind of test may use."""
 
+import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +25,37 @@ settings.load_profile("repeatable")
 SECONDS = {"slow": 600, "integration": 300}
 """How long a test of a kind may take on a busy machine, with the fixtures that it is the first to use."""
 
+DOWNLOAD_SECONDS = 900
+"""The same where a real archive may have to be downloaded first, for which the product takes up to ten minutes."""
+
+DOWNLOADS = re.compile(r'"almoner-data"|\bheart_(?:cache|files)\b|"build" / "cache"')
+"""What a file has in its text whose tests read real archives, or use a fixture that does."""
+
+
+@cache
+def downloads(file: Path) -> bool:
+    """Tell whether a file's tests may download."""
+    return DOWNLOADS.search(file.read_text()) is not None
+
+
+def seconds_for(item: pytest.Item) -> int | None:
+    """Return how long a test may take, None for as long as pyproject.toml says.
+
+    Federations keep theirs: a hang is likelier there than a slow registry, and their archives are small.
+    """
+    kind = next((kind for kind in SECONDS if item.get_closest_marker(kind)), None)
+    if kind != "integration" and downloads(item.path):
+        return DOWNLOAD_SECONDS
+    return SECONDS[kind] if kind else None
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests that take long more time than pyproject.toml does, so that a hang of any other costs little."""
     for item in items:
-        kind = next((kind for kind in SECONDS if item.get_closest_marker(kind)), None)
-        if kind and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(SECONDS[kind]))
+        seconds = seconds_for(item)
+        if seconds and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(seconds))
 
 
 COLLECTED = pytest.StashKey[set[str]]()

@@ -20,6 +20,7 @@ from nvflare.lighter.utils import load_private_key_file, sign_folders
 from nvflare.private.admin_defs import Message
 from nvflare.private.defs import RequestHeader, new_cell_message
 from nvflare.private.scheduler_constants import ShareableHeader
+from tests.integration.stopping import stop
 from tests.integration.test_deployer_refusals import zip_folder
 
 from almoner.flare.commands.federation import Federation
@@ -190,8 +191,7 @@ def local_intruder(home: Path) -> Iterator[CoreCell]:
             cell.start()
             yield cell
         finally:
-            cell.stop()
-            CoreCell.ALL_CELLS.pop(name, None)
+            stop(cell)
 
 
 class Eavesdropper(MessageReceiver):
@@ -216,4 +216,4 @@ def local_server(home: Path) -> Iterator[Eavesdropper]:
             communicator.start()
             yield ear
         finally:
-            communicator.stop()
+            stop(communicator)

@@ -1,6 +1,5 @@
 """A member of the consortium who uses his site's own certificate to send what he likes through the server."""
 
-import contextlib
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.apis.utils.decomposers import flare_decomposers
 from nvflare.fuel.f3.cellnet.cell import Cell
-from nvflare.fuel.f3.cellnet.core_cell import CoreCell
 from nvflare.fuel.f3.cellnet.defs import IdentityChallengeKey, MessageHeaderKey
 from nvflare.fuel.f3.drivers.driver_params import DriverParams
 from nvflare.fuel.f3.message import Message
@@ -22,6 +20,7 @@ from nvflare.fuel.sec.authn import set_add_auth_headers_filters
 from nvflare.private.defs import ClientType, new_cell_message
 from nvflare.private.fed.authenticator import Authenticator
 from tests.integration.attacker import came_true
+from tests.integration.stopping import stop
 
 from almoner.flare.kits.provisioning import ProvisionedConsortium
 
@@ -114,10 +113,10 @@ def member(consortium: ProvisionedConsortium, site: str, name: str | None = None
         yield intruder
     finally:
         core.agents.clear()  # the cell says goodbye to these
-        with contextlib.suppress(RuntimeError):
-            core.stop()
-        CoreCell.ALL_CELLS.pop(core.get_fqcn(), None)
-        StatsPoolManager.pools = pools
+        try:
+            stop(core)
+        finally:
+            StatsPoolManager.pools = pools
 
 
 @contextmanager

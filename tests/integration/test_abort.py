@@ -54,12 +54,12 @@ def test_aborted_before_it_runs_and_while_it_starts(
     }
     with open_session(consortium.user_kit(LEAD), spec.study) as session:
         waiting = session.submit(export_job(spec, consortium.declarations, tmp_path))
-        wait_until(lambda: any(status(book, waiting) == "reserved" for book in books.values()), 60.0)
+        wait_until(lambda: any(status(book, waiting) == "reserved" for book in books.values()), 150.0)
         assert session.abort(waiting).status == "FINISHED:ABORTED"
 
         # The server takes one job after the other: when it starts the next, it has decided about this one.
         starting = session.submit(export_job(spec, consortium.declarations, tmp_path))
-        wait_until(lambda: any(status(book, starting) == "started" for book in books.values()), 60.0)
+        wait_until(lambda: any(status(book, starting) == "started" for book in books.values()), 150.0)
         assert session.abort(starting).status == "FINISHED:ABORTED"
         wait_until(lambda: not any(status(book, starting) == "started" for book in books.values()), 60.0)
 

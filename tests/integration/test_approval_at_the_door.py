@@ -211,7 +211,7 @@ def test_what_a_revoked_officer_approved_or_approves(
     assert "is revoked since" in door.submit(export(door, spec))
     with pytest.raises(CertificateRefused, match="is revoked since"):
         write_approval(load_kit(site.kit), asked, True, officer(consortium), 1)
-    revoke(door, OFFICER, FLOOR_FILE, datetime.now(UTC).date() + timedelta(days=1))
+    revoke(door, OFFICER, FLOOR_FILE, datetime.now(UTC).date() + timedelta(days=2))
     assert door.submit(export(door, spec)) == ""
 
 

@@ -92,9 +92,9 @@ def session(consortium: ProvisionedConsortium, federation: Federation) -> Iterat
 def submit(
     consortium: ProvisionedConsortium, session: UserSession, heart_spec: JobSpec, tmp_path: Path
 ) -> Callable[..., str]:
-    def run(kind: str, name: str = "heart-disease") -> str:
+    def run(kind: str, name: str = "heart-disease", min_sites: int = heart_spec.min_sites) -> str:
         changes = {"name": name, "rounds": ROUNDS, "releases": (), "aggregation": AGGREGATIONS.get(kind, ROBUST)}
-        spec = heart_spec.model_copy(update=changes)
+        spec = heart_spec.model_copy(update={**changes, "min_sites": min_sites})
         return session.submit(export_job(spec, consortium.declarations, tmp_path / name / kind))
 
     return run
@@ -134,7 +134,7 @@ def check_sums(notes: Path, job_id: str, result: JobResult, sites: tuple[str, ..
 def test_one_model_under_all_protections(
     session: UserSession, submit: Callable[..., str], notes: Path, tmp_path: Path
 ) -> None:
-    jobs = {kind: submit(kind) for kind in AGGREGATIONS}
+    jobs = {kind: submit(kind, min_sites=len(SITES)) for kind in AGGREGATIONS}
     results = {kind: result_of(session, job_id, tmp_path / kind) for kind, job_id in jobs.items()}
     for kind, result in results.items():
         assert [record.contributors for record in result.rounds] == [SITES] * ROUNDS
@@ -156,7 +156,7 @@ def test_a_robust_rule_in_clear(
     tmp_path: Path,
 ) -> None:
     """Every site takes its step along what the rule makes of the four updates; the report says who counted."""
-    job_id = submit("robust")
+    job_id = submit("robust", min_sites=len(SITES))
     result = result_of(session, job_id, tmp_path)
     declared = consortium.declarations.nominal_records(heart_spec.dataset, SITES)
     sizes = np.array([declared[site] for site in SITES], dtype=np.float64)
@@ -187,9 +187,8 @@ def test_without_noise_and_with_shared_noise(
     bare = {name: getattr(heart_spec.privacy, name) for name in TrainingPrivacy.model_fields} | {"sampling_prob": 1.0}
     shared = load_document(root / "jobs" / "heart_disease_distributed.yaml", JobSpec)
     shared = shared.model_copy(update={"privacy": shared.privacy.model_copy(update={"target_epsilon": 0.05})})
-    none = shared.model_copy(
-        update={"privacy": NoPrivacy(mechanism="none", **bare), "releases": (), "name": "heart-disease-public"}
-    )
+    changes = {"privacy": NoPrivacy(mechanism="none", **bare), "releases": (), "name": "heart-disease-public"}
+    none = shared.model_copy(update={**changes, "min_sites": len(SITES)})
     specs = {spec.name: spec.model_copy(update={"rounds": ROUNDS, "releases": ()}) for spec in (shared, none)}
     account = f"{VICTIM}-cardiology"
     with Ledger.open(consortium.site_folder(VICTIM) / LEDGER) as ledger:

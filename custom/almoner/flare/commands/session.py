@@ -32,6 +32,9 @@ ANSWER_SECONDS = 30.0
 PROGRESS_SECONDS = 5.0
 """How long a job's process may take to say how far it is; it is asked again, and says nothing more once it ends."""
 
+DEPLOYMENT_ANSWERS_SECONDS = 30.0
+"""How long after a job's end the server may take to write what the participants answered, where it says nothing yet."""
+
 ABORT_SECONDS = 60.0
 """How long an aborted job may take to end: FLARE gives its process ten seconds, and then packs its folder."""
 
@@ -154,7 +157,7 @@ class UserSession:
 
     def _with_answers(self, job_id: str) -> JobReport:
         """Return a job's last report: FLARE writes that it ended before it writes what the participants answered."""
-        deadline = time.monotonic() + PROGRESS_SECONDS
+        deadline = time.monotonic() + DEPLOYMENT_ANSWERS_SECONDS
         while not (report := self.report(job_id)).answers and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         return report

@@ -96,7 +96,7 @@ class TestSignatures:
     @pytest.mark.threat("T-157")
     def test_a_user_whose_certificate_is_revoked(self, pki: Pki, sign: Sign) -> None:
         data, today = zip_folder(sign()), datetime.now(UTC).date()
-        for others in ((), (revocation(pki, "trainee", today),), (revocation(pki, "lead", today + timedelta(days=1)),)):
+        for others in ((), (revocation(pki, "trainee", today),), (revocation(pki, "lead", today + timedelta(days=2)),)):
             assert read_signed_app(data, pki.root, others).signer.name == "lead@cleveland.example"
         with pytest.raises(CertificateRefused, match=f"is revoked since {today}: the laptop was stolen"):
             read_signed_app(data, pki.root, (revocation(pki, "lead", today),))
