@@ -4,6 +4,7 @@ pip and npm are asked by their own clients, with their own configuration. Where 
 asked by HTTP: the one that npm's environment variable names, else the public one.
 """
 
+import http.client
 import os
 import shutil
 import subprocess
@@ -86,7 +87,7 @@ def _by_http(archive: Archive) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310  (checked above)
             content: bytes = answer.read()
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise DataError(f"{archive.title}: cannot be downloaded ({error}) → check network and registry") from None
     return content
 
