@@ -100,7 +100,7 @@ def sampling_check(run: AuditedRun, traces: Sequence[Traces]) -> Check:
 def own_sampling_check(run: AuditedRun, fault: Fault, source: RandomSource) -> Check:
     """Train once on many units of one coordinate, and say how often they were drawn, over how often they should be.
 
-    The limits are exact: of all honest trainers, at most one in a million is outside of them, on either side.
+    The limits are exact: an honest trainer is outside of them once in a million times at most, both sides together.
     """
     prob, steps = run.sampling_prob, run.num_steps
     units = min(_MOST_UNITS, math.ceil((1 - prob) / (prob * steps * _SAMPLING_ERROR**2)))
