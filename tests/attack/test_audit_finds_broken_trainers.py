@@ -15,7 +15,7 @@ from almoner.redteam.audit.report import NUM_CHECKS, Audit, Finding, audit_job
 from almoner.schema.documents import load_document
 from almoner.schema.job import JobSpec
 from almoner.training import dp_sgd, gradients, noise, round
-from almoner.training.noise import RandomSource
+from almoner.training.noise import RandomSource, SecureRandom
 
 NUM_SITES, CANARIES, RUNS = 4, 400, 7
 BY_CANARIES = {"no noise", "half noise", "no clipping", "4x sampling"}
@@ -23,7 +23,7 @@ BY_CHECKS = {
     "no noise": {"noise scale", "noise reuse", "noise floor"},
     "half noise": {"noise scale", "noise floor"},
     "no clipping": {"clipping"},
-    "4x sampling": {"sampling"},
+    "4x sampling": {"sampling", "own sampling"},
     "same noise in each step": {"noise scale", "noise reuse"},
 }
 
@@ -110,6 +110,48 @@ def test_a_control_switched_off_in_the_shipped_code_is_found(
     finding = honest_finding(heart_spec)
     assert finding.is_refuted
     assert failed_checks(finding)
+
+
+# The same in the source that sites alone use: what is seeded is not touched by it.
+
+
+def with_a_source_that_draws_four_times_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = SecureRandom.uniform_integers
+    monkeypatch.setattr(SecureRandom, "uniform_integers", lambda self, size: drawn(self, size) >> 2)
+
+
+def with_a_source_that_draws_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SecureRandom, "uniform_integers", lambda self, size: np.zeros(size, dtype=np.int64))
+
+
+def with_a_source_of_half_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, exact = SecureRandom._normals, SecureRandom.discrete_gaussian
+    monkeypatch.setattr(SecureRandom, "_normals", lambda self, scale, size: drawn(self, scale / 2, size))
+    monkeypatch.setattr(SecureRandom, "discrete_gaussian", lambda self, sigma, size: exact(self, sigma / 2, size))
+
+
+@pytest.mark.threat("T-120", "T-122")
+@pytest.mark.parametrize(
+    ("job", "break_source", "found_by"),
+    [
+        ("heart_disease", with_a_source_that_draws_four_times_as_often, "own sampling"),
+        ("heart_disease", with_a_source_that_draws_everybody, "own sampling"),
+        ("heart_disease", with_a_source_of_half_the_noise, "noise scale"),
+        ("heart_disease_distributed", with_a_source_of_half_the_noise, "noise scale"),
+    ],
+)
+def test_a_fault_of_the_sites_own_source_is_found(
+    job: str,
+    break_source: Callable[[pytest.MonkeyPatch], None],
+    found_by: str,
+    monkeypatch: pytest.MonkeyPatch,
+    root: Path,
+) -> None:
+    break_source(monkeypatch)
+    spec = load_document(root / "jobs" / f"{job}.yaml", JobSpec)
+    (finding,) = audit_job(spec, NUM_SITES, num_canaries=100, num_runs=1, faults=[HONEST]).findings
+    assert failed_checks(finding) == {found_by}
+    assert "no violation" not in finding.verdict
 
 
 @pytest.mark.threat("T-120")

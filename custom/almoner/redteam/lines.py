@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from almoner.redteam.audit.checks import CHECK_SIGNIFICANCE
-from almoner.redteam.audit.report import AUDIT_SIGNIFICANCE, FAMILY_SIGNIFICANCE, LIMITS, Audit
+from almoner.redteam.audit.report import AUDIT_SIGNIFICANCE, FAMILY_SIGNIFICANCE, LIMITS, NUM_CHECKS, RANDOMNESS, Audit
 from almoner.redteam.membership.rates import FALSE_POSITIVE_RATES, LEAST_NON_MEMBERS, Rate, Worth
 from almoner.redteam.membership.study import Arm, most_auc
 from almoner.redteam.reconstruction.study import MATERIAL, Bound, Outcome
@@ -17,10 +17,11 @@ def audit_lines(audit: Audit) -> list[str]:
         f"audited: {run.code_path}",
         f"  σ={run.noise_multiplier:g}, q={run.sampling_prob:g}, T={run.num_steps}: claims ε={run.epsilon:.3f} at "
         f"δ={run.delta:g}; {LIMITS}",
+        f"  {RANDOMNESS}",
         f"  {audit.num_runs} runs of {audit.num_canaries} canaries, {audit.num_guesses} guesses each; by itself a run "
         f"of so many can never show more than ε={audit.ceiling:.2f}; against the mechanism's own curve, more",
         f"  family-wise α={FAMILY_SIGNIFICANCE:g}: {AUDIT_SIGNIFICANCE:g} for the canaries, {CHECK_SIGNIFICANCE:g} "
-        "for each check",
+        f"for each of {NUM_CHECKS} checks",
         *(
             f"  {finding.fault.ljust(width)}  ε≥{finding.epsilon_shown:5.2f}  {finding.verdict}"
             for finding in audit.findings

@@ -42,7 +42,8 @@ class Settings:
     """How large the attacks are.
 
     Args:
-        seed: of all randomness but the replayed step's, which is the sites' own.
+        seed: of all randomness but that of the audit's replayed step and of its second count of draws, which is the
+            sites' own.
         canaries: m, in each run of the audit.
         runs: of the audit.
         models: trained for each set of units in membership inference; each is the target once.

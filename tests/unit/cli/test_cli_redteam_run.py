@@ -61,7 +61,8 @@ def test_one_file_a_plot_and_words_and_right_guesses_that_stay(
     text = " ".join(outcome.out.split())
     assert "audited: training.trainers.make_trainer -> DpSgdTrainer.run_round" in text
     assert "σ=3.84, q=0.25, T=20: claims ε=1.000 at δ=0.0001" in text
-    assert "family-wise α=0.05" in text
+    assert "family-wise α=0.05: 0.038 for the canaries, 0.002 for each of 6 checks" in text
+    assert "canaries train with seeded randomness; of the sites' own source" in text
     assert "can never show more than ε=4.89" in text
     assert "no violation found at 95 %" in text
     assert "prove" not in text

@@ -3,7 +3,8 @@
 The model is one linear layer without bias and the loss its output, so that a canary's gradient is its features,
 whatever the weights: 10 C on one coordinate. Nothing but canaries is in the data (a null background): what a coordinate
 shows is one canary, or none, and noise. Sampling, clipping, noise, grid, rounds and steps are those of
-`make_trainer(...).run_round` and `Descent`; there is no second loop.
+`make_trainer(...).run_round` and `Descent`; there is no second loop. Whose randomness these draw from the caller says:
+what a seeded source shows is true of that source, and `checks` has what is looked at in the sites' own.
 """
 
 import math
@@ -75,8 +76,9 @@ class Bench:
         run: the public numbers.
         fault: what is wrong with it.
         source: its randomness.
-        included: bool[m], for each coordinate whether its canary is in the data.
-        nominal: the declared number of units; m if None.
+        coordinates: int64[n], for each unit the coordinate of its gradient.
+        dimension: how many coordinates there are.
+        nominal: the declared number of units; `dimension` if None.
     """
 
     def __init__(
@@ -84,17 +86,17 @@ class Bench:
         run: AuditedRun,
         fault: Fault,
         source: RandomSource,
-        included: NDArray[np.bool_],
+        coordinates: NDArray[np.int64],
+        dimension: int,
         nominal: int | None = None,
     ) -> None:
-        dimension, chosen = len(included), np.flatnonzero(included)
         self._run, self._nominal = run, dimension if nominal is None else nominal
         self._model, self._loss = _linear(dimension), CountingLoss()
         self.grid = _grid(run, dimension, self._nominal)
-        others = [chosen[:0]] * (run.num_shares - 1)
+        others = [coordinates[:0]] * (run.num_shares - 1)
         self._trainers = [
             self._make(fault, source, _units(units, dimension, AMPLITUDE * run.max_grad_norm))
-            for units in (chosen, *others)
+            for units in (coordinates, *others)
         ]
         self._loss.passed = 0
 
@@ -104,7 +106,7 @@ class Bench:
         return self._loss.passed
 
     def updates(self, rounds: int) -> Iterator[NDArray[np.float64]]:
-        """Train, and yield each round's update as the server sees it, float64[m] in units of C."""
+        """Train, and yield each round's update as the server sees it, float64[dimension] in units of C."""
         run = self._run
         descent = Descent(flatten(self._model), self.grid, run.learning_rate, run.sampling_prob)
         for _ in range(rounds):
@@ -143,7 +145,7 @@ def trace_canaries(run: AuditedRun, fault: Fault, source: RandomSource, num_cana
         seed: of the coins.
     """
     included = np.random.default_rng([seed, num_canaries]).random(num_canaries) < 0.5
-    bench = Bench(run, fault, source, included)
+    bench = Bench(run, fault, source, np.flatnonzero(included), num_canaries)
     updates = np.stack(list(bench.updates(run.rounds)))
     return Traces(included, updates, bench.draws, bench.grid.step / run.max_grad_norm)
 

@@ -2,6 +2,10 @@
 
 Each answers wrongly about an honest trainer with probability `CHECK_SIGNIFICANCE` at most. They look at what
 a trainer does here, on canaries; they bind no site that sends something else.
+
+`replay_checks` and `own_sampling_check` are for the source of randomness that sites use: how strong its noise is,
+whether it is new, and how often it draws a unit. Not looked at is the rest of its law: the noise's shape, draws that
+depend on each other, and whether its key is new in each process.
 """
 
 import math
@@ -10,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm
+from scipy.stats import binom, binomtest, norm
 
 from almoner.redteam.audit.canaries import Bench, Traces
 from almoner.redteam.audit.claim import AuditedRun
@@ -26,6 +30,12 @@ _REUSE_SIGMAS = 5.0
 REPLAY_UNITS = 100
 REPLAY_DIMENSION = 30_000
 """Coordinates of the replayed step: σ is then known to 0.4 %, so that ±2 % is five standard errors."""
+
+SAMPLING_FALSE_ALARM = 1e-6
+_SAMPLING_ERROR = 0.004
+"""Standard error of the rate at which the sites' own source draws: a limit is then 2 % off, and 3 % more is found."""
+_MOST_UNITS = 1 << 20
+"""Where q is so small that more would be needed, the limits are further apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +66,8 @@ def replay_checks(run: AuditedRun, fault: Fault, source: RandomSource) -> tuple[
     The difference of the two is noise alone, of twice the variance, and the rounding to the grid (a twelfth of a step
     squared each), which is taken off. Its correlation is about 0 unless the second noise is the first.
     """
-    nobody = np.zeros(REPLAY_DIMENSION, dtype=np.bool_)
-    bench = Bench(run, fault, source, nobody, REPLAY_UNITS)
+    nobody = np.empty(0, dtype=np.int64)
+    bench = Bench(run, fault, source, nobody, REPLAY_DIMENSION, REPLAY_UNITS)
     (first,), (second,) = bench.updates(1), bench.updates(1)
     rounding = (bench.grid.step / run.max_grad_norm) ** 2 / 12
     scale = math.sqrt(max(0.0, float(np.mean((first - second) ** 2)) / 2 - rounding)) / run.deviation
@@ -85,6 +95,21 @@ def sampling_check(run: AuditedRun, traces: Sequence[Traces]) -> Check:
     draws = sum(trace.draws for trace in traces)
     found = float(binomtest(min(draws, chances), chances, run.sampling_prob).pvalue)
     return Check("sampling: p-value of the number of draws", found, CHECK_SIGNIFICANCE, 1.0)
+
+
+def own_sampling_check(run: AuditedRun, fault: Fault, source: RandomSource) -> Check:
+    """Train once on many units of one coordinate, and say how often they were drawn, over how often they should be.
+
+    The limits are exact: an honest trainer is outside of them once in a million times at most, both sides together.
+    """
+    prob, steps = run.sampling_prob, run.num_steps
+    units = min(_MOST_UNITS, math.ceil((1 - prob) / (prob * steps * _SAMPLING_ERROR**2)))
+    bench = Bench(run, fault, source, np.zeros(units, dtype=np.int64), 1, units)
+    list(bench.updates(run.rounds))
+    low, high = binom.interval(1 - SAMPLING_FALSE_ALARM, units * steps, prob)
+    expected = units * steps * prob
+    name = "own sampling: draws by the sites' source over expected"
+    return Check(name, bench.draws / expected, float(low) / expected, float(high) / expected)
 
 
 def floor_check(run: AuditedRun, traces: Sequence[Traces]) -> Check:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
 from scipy.stats import chi2
 
 from almoner.redteam.audit.bounds import ceiling, one_run_epsilon, p_value
@@ -13,6 +14,7 @@ from almoner.redteam.audit.checks import (
     Check,
     clipping_check,
     floor_check,
+    own_sampling_check,
     replay_checks,
     sampling_check,
 )
@@ -23,12 +25,18 @@ from almoner.schema.job import JobSpec
 from almoner.training.noise import SecureRandom, UnsafeSeededRandom
 
 FAMILY_SIGNIFICANCE = 0.05
-NUM_CHECKS = 5
+NUM_CHECKS = 6
 AUDIT_SIGNIFICANCE = FAMILY_SIGNIFICANCE - NUM_CHECKS * CHECK_SIGNIFICANCE
 """What the canaries' test may err; together with the checks it is the family's."""
 
 LIMITS = "one code path on synthetic canaries, not the job; no check binds a site that runs other code"
 """What an audit does not say."""
+
+RANDOMNESS = (
+    "canaries train with seeded randomness; of the sites' own source, the noise of a step taken twice and the number "
+    "of draws of one run are looked at, no more"
+)
+"""Whose randomness an audit is about."""
 
 GUESSED_SHARE = 4
 """Of so many canaries one is guessed, the clearest; fixed before any run."""
@@ -106,8 +114,8 @@ def audit_job(
 ) -> Audit:
     """Audit the trainer of a job, and broken ones beside it.
 
-    Canaries train with seeded randomness, so that figures can be had again; the replayed step takes its noise from the
-    source that sites use.
+    Canaries train with seeded randomness, so that figures can be had again. What sites draw from is another source: a
+    step taken twice and one run whose draws are counted use it.
 
     Args:
         spec: the job.
@@ -123,7 +131,12 @@ def audit_job(
     run = audited_run(spec, num_sites)
     verify_enough(run, num_canaries)
     guesses = num_canaries // GUESSED_SHARE
-    findings = tuple(_examine(run, fault, (num_canaries, guesses, num_runs), seed) for fault in faults)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small passes: threads cost ten times what they bring
+    try:
+        findings = tuple(_examine(run, fault, (num_canaries, guesses, num_runs), seed) for fault in faults)
+    finally:
+        torch.set_num_threads(threads)
     return Audit(run, num_canaries, guesses, num_runs, seed, findings)
 
 
@@ -149,6 +162,7 @@ def audit_json(audit: Audit) -> dict[str, object]:
         "alpha_of_canaries": AUDIT_SIGNIFICANCE,
         "alpha_of_each_check": CHECK_SIGNIFICANCE,
         "limits": LIMITS,
+        "randomness": RANDOMNESS,
         "findings": [_finding_json(finding) for finding in audit.findings],
     }
 
@@ -166,7 +180,7 @@ def _finding_json(finding: Finding) -> dict[str, object]:
 
 
 def _examine(run: AuditedRun, fault: Fault, sizes: tuple[int, int, int], seed: int) -> Finding:
-    """Run the canaries and the checks against one trainer."""
+    """Run the canaries, which are seeded, and the checks against one trainer."""
     num_canaries, guesses, num_runs = sizes
     seeds = [1000 * seed + number for number in range(num_runs)]
     traces = [trace_canaries(run, fault, UnsafeSeededRandom(one), num_canaries, one) for one in seeds]
@@ -186,6 +200,7 @@ def _examine(run: AuditedRun, fault: Fault, sizes: tuple[int, int, int], seed: i
 def _checks(run: AuditedRun, fault: Fault, traces: list[Traces]) -> tuple[Check, ...]:
     return (
         *replay_checks(run, fault, SecureRandom()),
+        own_sampling_check(run, fault, SecureRandom()),
         clipping_check(run, traces),
         sampling_check(run, traces),
         floor_check(run, traces),
