@@ -107,7 +107,7 @@ def test_the_network_is_one_that_opacus_and_the_trainer_take() -> None:
 
 
 def rows_of_steps(path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.int64]]:
-    """Train four steps of the job as shipped at a clinic; return how many rows of each unit a step's passes were given."""
+    """Train four steps of the job as shipped at a clinic; return how many rows of each unit a step's passes got."""
     heard: list[NDArray[np.int64]] = []
     passed = UnitGradients._run
 
