@@ -1,12 +1,13 @@
-"""Every training job in jobs/ on public data, in small: as shipped but for rounds and sizes, on made-up files.
+"""Every training job in jobs/ on public data, in small: as shipped but for steps, samples and sizes.
 
-Real sites, filters, ledgers and protections are around the server's `TrainingRun`, as in a federation; no FLARE. A job
-file whose workload has no made-up file here fails.
+Real sites, filters, ledgers and protections are around the server's `TrainingRun`, as in a federation; no FLARE.
+Data is made up; a job file whose workload has none here fails.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -112,12 +113,18 @@ FILES: dict[str, Callable[[], str | dict[str, np.ndarray]]] = {
 """Workload → what a site's file of it holds."""
 
 
+@cache
+def declared_for(study: str) -> Declarations:
+    return declarations_of_study(JOBS.parent, study)
+
+
 def is_public(spec: JobSpec) -> bool:
     """Return whether the data is registered public at every site of a job."""
-    declared = declarations_of_study(JOBS.parent, spec.study)
+    declared = declared_for(spec.study)
     return all(declared.sites[site].datasets[spec.dataset].public for site in job_sites(spec, declared))
 
 
+@cache
 def public_jobs() -> dict[str, JobSpec]:
     """Return every training job on public data, by the name of its file."""
     found = {path.stem: load_document(path, AnyJob).root for path in sorted(JOBS.glob("*.yaml"))}
@@ -137,7 +144,7 @@ def in_small(spec: JobSpec) -> JobSpec:
 
 def declarations_in_small(spec: JobSpec) -> Declarations:
     """Return the declarations of a job's consortium, each site of `UNITS` units."""
-    declared = declarations_of_study(JOBS.parent, spec.study)
+    declared = declared_for(spec.study)
     sites = dict(declared.sites)
     for site in job_sites(spec, declared):
         dataset = sites[site].datasets[spec.dataset].model_copy(update={"nominal_records": UNITS})
