@@ -8,7 +8,7 @@ STAMP := $(VENV)/.setup-done
 
 help:
 	@echo "make demo   set up and run the main job end to end (four hospitals, real processes)"
-	@echo "make test   set up and run all tests"
+	@echo "make test   set up and run all tests that are not marked slow"
 	@echo "make setup  the set-up alone    make lint  ruff, mypy --strict, import-linter"
 	@echo "make mnist  digits at ε=8, 3 and 1 over five sites: a table beside baselines (15 minutes)"
 	@echo "make next-word  the next word of Shakespeare over ten sites, with and without DP (15 minutes)"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from almoner.cli.app import console, errors, new_group, print_json
+from almoner.cli.app import console, new_group, print_json
 from almoner.cli.curve import (
     CACHE_OPTION,
     JSON_OPTION,
@@ -18,6 +18,7 @@ from almoner.cli.curve import (
     SPEC_ARGUMENT,
     with_rounds,
 )
+from almoner.cli.progress import RunProgress
 from almoner.experiments.pipeline.layers import LAYERS, private_numbers, variants_of
 from almoner.experiments.pipeline.measure import measure
 from almoner.experiments.pipeline.plants import plants_of
@@ -69,7 +70,7 @@ def pipeline_command(
     spec = with_rounds(load_document(spec_path, JobSpec), rounds)
     verify_can_hold(out)
     sites = _sites(spec, root, cache, share)
-    rows = rows_of(measure(spec, workload(spec.workload), sites, seeds, _print_progress))
+    rows = rows_of(measure(spec, workload(spec.workload), sites, seeds, RunProgress()))
     title = _title(spec, len(sites), seeds)
     facts = _facts(spec, sites, rows, share) | {"seconds": round(time.monotonic() - started, 1)}
     folder = RunFolder.create(out, f"pipeline-{spec.name}")
@@ -90,10 +91,6 @@ def _sites(spec: JobSpec, root: Path, cache: Path, share: float) -> dict[str, Pu
     loaded = load_public_sites(spec, declarations_of_study(root, spec.study), cache)
     dealt = plants_of(loaded)
     return dealt if share == 1 else thin_out(dealt, share, _SHARE_SEED)
-
-
-def _print_progress(done: int, total: int) -> None:
-    errors.print(f"  {done} of {total} runs")
 
 
 def _title(spec: JobSpec, num_sites: int, seeds: int) -> str:

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from almoner.cli.app import console, errors, print_json
+from almoner.cli.app import console, print_json
 from almoner.cli.curve import ROUNDS_OPTION
+from almoner.cli.progress import RunProgress
 from almoner.errors import PolicyViolation
 from almoner.experiments.communication import SPLIT_SEED, Line, measure, render_csv
 from almoner.experiments.communication_plot import draw
@@ -33,8 +34,8 @@ PARTS: dict[Part, tuple[Variant, ...]] = {
     "skewed": HETEROGENEITY,
     "all": COMMUNICATION + HETEROGENEITY,
 }
+PART_OPTION = typer.Option("--part", help="which variants; all is saving (noise is in it) and skewed, without shifted")
 EPSILON_OPTION = typer.Option("--epsilon", min=MIN_TARGET_EPSILON, max=100, help="in place of the job's target_epsilon")
-_PROGRESS_LINES = 20
 
 
 def communication_command(
@@ -46,7 +47,7 @@ def communication_command(
     rounds: Annotated[int | None, ROUNDS_OPTION] = None,
     share: Annotated[float, typer.Option("--share", min=0.01, max=1, help="of the training units, to be quick")] = 1.0,
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="runs of each variant")] = 3,
-    part: Annotated[Part, typer.Option("--part", help="which variants: " + ", ".join(PARTS))] = "all",
+    part: Annotated[Part, PART_OPTION] = "all",
     processes: Annotated[int, typer.Option("--processes", min=1, max=64, help="runs at a time")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON for scripts")] = False,
 ) -> None:
@@ -62,7 +63,7 @@ def communication_command(
     verify_can_hold(out)
     task, sites = workload(spec.workload), load_public_sites(spec, declarations_of_study(root, spec.study), cache)
     sites = sites if share == 1 else thin_out(sites, share, SPLIT_SEED)
-    lines = measure(spec, task, sites, PARTS[part], seeds, processes, _print_progress)
+    lines = measure(spec, task, sites, PARTS[part], seeds, processes, RunProgress())
     signal = measure_signal(spec, task, sites, 0)
     figure = next(iter(figures_at(task, flatten(task.build_model()), test_records(sites))))
     facts = {
@@ -99,12 +100,6 @@ def _title(spec: JobSpec, num_sites: int, seeds: int) -> str:
         f"{spec.name}: {num_sites} sites, ε={spec.target_epsilon:g} (δ={spec.target_delta:g}, {spec.privacy_unit}) "
         f"over the whole training, {seeds} seeds"
     )
-
-
-def _print_progress(done: int, total: int) -> None:
-    """Print some twenty lines over a whole run."""
-    if done * _PROGRESS_LINES // total > (done - 1) * _PROGRESS_LINES // total:
-        errors.print(f"  {done} of {total} runs")
 
 
 def _table(lines: Sequence[Line], figure: str) -> list[str]:

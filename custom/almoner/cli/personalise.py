@@ -23,7 +23,7 @@ from almoner.cli.curve import (
     SPEC_ARGUMENT,
     with_rounds,
 )
-from almoner.cli.progress import duration
+from almoner.cli.progress import PROGRESS_LINES, duration
 from almoner.errors import PolicyViolation
 from almoner.experiments import parallel
 from almoner.experiments.personalise.candidates import METHODS, RATES, in_order
@@ -36,9 +36,6 @@ from almoner.experiments.runs import DEFAULT_RUNS, METRICS, RunFolder, verify_ca
 from almoner.schema.declarations import declarations_of_study
 from almoner.schema.documents import load_document
 from almoner.schema.job import MIN_TARGET_EPSILON, JobSpec
-
-PROGRESS_LINES = 20
-"""How many lines of progress a part of the work prints where there is no terminal."""
 
 METHOD_OPTION = typer.Option("--method", help="only this one beside the global model; repeatable")
 EPSILON_OPTION = typer.Option("--epsilon", help="in place of the job's own", min=MIN_TARGET_EPSILON, max=MAX_EPSILON)

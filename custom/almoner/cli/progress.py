@@ -1,4 +1,4 @@
-"""How far a job is: one live line in a terminal, one line a round elsewhere."""
+"""How far a job is: one live line in a terminal, one line a round elsewhere. How far a command's own runs are."""
 
 import time
 from collections.abc import Callable
@@ -9,12 +9,15 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from almoner.cli.app import console
+from almoner.cli.app import console, errors
 from almoner.flare.commands.session import JobReport, UserSession
 from almoner.privacy.distributed_training import assumption_of
 from almoner.privacy.plan import epsilon_after
 from almoner.schema.envelope import AnyJob, AnyJobSpec
 from almoner.schema.job import JobSpec
+
+PROGRESS_LINES = 20
+"""How many lines of progress a command's runs print at most."""
 
 
 def follow_job(session: UserSession, job_id: str, timeout_seconds: float, spec: AnyJobSpec | None = None) -> JobReport:
@@ -110,6 +113,23 @@ def progress_line(progress: dict[str, Any], spec: AnyJobSpec | None, seconds_lef
     if seconds_left is not None and done < rounds:
         parts.append(f"{duration(seconds_left)} left")
     return ", ".join(parts)
+
+
+class RunProgress:
+    """Prints how many runs of a command are done, and how long the others take at the pace so far.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._began = clock, clock()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say that so many runs are done."""
+        if done * PROGRESS_LINES // total > (done - 1) * PROGRESS_LINES // total:
+            left = (self._clock() - self._began) / done * (total - done)
+            errors.print(f"  {done} of {total} runs, {duration(left)} left")
 
 
 def duration(seconds: float) -> str:

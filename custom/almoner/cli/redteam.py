@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from almoner.cli.app import console, errors, new_group, print_json
+from almoner.cli.app import console, new_group, print_json
 from almoner.cli.curve import ROUNDS_OPTION
+from almoner.cli.progress import RunProgress
 from almoner.cli.redteam_run import run_command
 from almoner.data.atomic import write_atomically
 from almoner.errors import PolicyViolation
@@ -28,9 +29,6 @@ from almoner.schema.job import JobSpec
 
 app = new_group("Attack what the platform claims; on public data alone.")
 app.command("run")(run_command)
-
-PROGRESS_LINES = 20
-"""How many lines of progress a whole run prints."""
 
 
 @app.callback()
@@ -71,7 +69,7 @@ def poison_command(
     arena = load_arena(spec, declarations_of_study(root, spec.study), cache, rounds=rounds, l2_clip_norm=l2_clip_norm)
     liars = tuple(dict.fromkeys(num_byzantine or (1, 2)))
     contest = Contest(len(arena.sites), attacks, defences, liars, tuple(range(seeds)))
-    scores = run_duels(arena, contest.duels, processes, _print_progress)
+    scores = run_duels(arena, contest.duels, processes, RunProgress())
     summary = summarise(contest, scores)
     facts = _facts(spec, arena, contest) | summary_json(summary) | {"seconds": round(time.monotonic() - started, 1)}
     write_atomically(out / f"poison-{spec.name}.json", (json.dumps(facts, indent=2) + "\n").encode())
@@ -95,12 +93,6 @@ def _chosen(wanted: list[str] | None, known: tuple[str, ...], what: str) -> tupl
 def _chosen_defences(wanted: list[str] | None, known: tuple[Defence, ...]) -> tuple[Defence, ...]:
     by_name = {defence.name: defence for defence in known}
     return tuple(by_name[name] for name in _chosen(wanted, tuple(by_name), "defence"))
-
-
-def _print_progress(done: int, total: int) -> None:
-    """Print some twenty lines over a whole run."""
-    if done * PROGRESS_LINES // total > (done - 1) * PROGRESS_LINES // total:
-        errors.print(f"  {done} of {total} runs")
 
 
 def _facts(spec: JobSpec, arena: Arena, contest: Contest) -> dict[str, Any]:

@@ -23,7 +23,8 @@ transition or a file that is missing, damaged or locked.
 The chain shows edits, not rollbacks. It cannot show by itself that the file was replaced by an older
 valid copy, that its tail was cut off together with the state, or that it was rewritten from some entry on
 with all hashes and the state computed anew. The heads that other sites hold show all three, at the start of
-each job, which runs `verify` too (`flare/head_exchange`). Between two runs the state tables are trusted.
+each job, which runs `verify` too (`flare/evidence/head_exchange`). Between two runs the state tables are
+trusted.
 """
 
 from pathlib import Path

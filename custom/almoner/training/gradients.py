@@ -31,7 +31,8 @@ class UnitGradients:
         loss: gives one loss a record.
         data: the training records.
         max_grad_norm: C, the L2 bound on one unit's gradient.
-        micro_batch_size: records in one forward and backward pass, rounded up to a multiple of 32.
+        micro_batch_size: records in one forward and backward pass, rounded up to a multiple of 32 unless a pass is
+            of one unit.
         min_micro_batches: passes made for every sample, however small: a public number.
 
     Raises:
@@ -65,7 +66,8 @@ class UnitGradients:
         most C in L2 norm, its rounding included; proven in `gradient_clipping` for samples of up to 2^20 units. No
         value raises an error. A unit's gradient, as the model's float32 arithmetic gives it, is a function of its
         records alone: libraries of matrix products do not promise that for each row, so it is tried at construction,
-        and passes have a multiple of 32 rows. Passes have a fixed size, and their number is the public one or larger.
+        and passes have a multiple of 32 rows, or are of one unit. Passes have a fixed size, and their number is the
+        public one or larger.
 
         Args:
             weights: float64[d], where the gradient is taken.

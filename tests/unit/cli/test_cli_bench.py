@@ -25,7 +25,7 @@ def test_each_layer_is_run_and_its_bytes_are_those_of_the_protocol(
     options = ("--root", root, "--cache", cache, "--out", tmp_path, "--rounds", 2, "--seeds", 1, "--share", 0.3)
     outcome = almoner("bench", "pipeline", job, *options)
     assert outcome.code == 0
-    assert "3 of 3 runs" in outcome.err
+    assert "3 of 3 runs, 0:00 left" in outcome.err
     [folder] = tmp_path.iterdir()
     facts = json.loads((folder / "metrics.json").read_text())
     layers = {layer["layer"]: layer for layer in facts["layers"]}

@@ -37,7 +37,7 @@ def test_a_table_a_plot_and_what_makes_them_again(communication: Communication, 
     assert "target_epsilon: 8.0" in (folder / "config.yaml").read_text()
     assert (folder / "communication.png").read_bytes().startswith(b"\x89PNG")
     assert f"{float(rows[0]['accuracy']):.4f}" in outcome.out
-    assert "2 of 2 runs" in outcome.err
+    assert "2 of 2 runs, 0:00 left" in outcome.err
 
 
 def test_json_for_scripts(communication: Communication) -> None:

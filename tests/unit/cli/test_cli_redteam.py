@@ -34,7 +34,7 @@ def test_a_table_and_three_files(poison: Poison, tmp_path: Path) -> None:
     plain, median = (next(line for line in lines if line[:1] == [name]) for name in ("plain_sum", "median"))
     assert plain[2].endswith("*")
     assert float(median[2].rstrip("*")) > float(plain[2].rstrip("*")) + 0.3
-    assert "8 of 8 runs" in outcome.err
+    assert "8 of 8 runs, 0:00 left" in outcome.err
     with (tmp_path / "out" / "poison-heart-disease.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["defence"], row["attack"], row["seed"]) for row in rows] == [

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from almoner.cli.progress import JobProgress, duration, progress_line
+from almoner.cli.progress import JobProgress, RunProgress, duration, progress_line
 from almoner.privacy.plan import epsilon_after, job_events
 from almoner.privacy.pld import pld_epsilon
 from almoner.schema.job import JobSpec
@@ -107,3 +107,14 @@ def test_a_server_that_counts_wrongly_gets_no_epsilon(done: int, heart_spec: Job
 
 def test_durations() -> None:
     assert [duration(seconds) for seconds in (0.4, 59.6, 65, 3600)] == ["0:00", "1:00", "1:05", "60:00"]
+
+
+def test_runs_of_a_command_say_what_is_left_at_their_pace(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    progress = RunProgress(clock)
+    for done in range(1, 41):
+        clock.now += 3
+        progress(done, 40)
+    lines = capsys.readouterr().err.splitlines()
+    assert (lines[0], lines[-1]) == ("  2 of 40 runs, 1:54 left", "  40 of 40 runs, 0:00 left")
+    assert len(lines) == 20

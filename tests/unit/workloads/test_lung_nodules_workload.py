@@ -16,20 +16,22 @@ from opacus.validators import ModuleValidator
 
 from almoner.data.lung_nodules import PACKED_BYTES, SIDE
 from almoner.errors import DataError
-from almoner.flare.training.local_work import LocalWork
+from almoner.flare.training import local_work
 from almoner.schema.declarations import load_declarations
 from almoner.schema.documents import load_document
 from almoner.schema.images import ImageFolder, Window
 from almoner.schema.job import JobSpec
 from almoner.training.flat import flatten
 from almoner.training.gradients import UnitGradients
-from almoner.training.grid import UpdateGrid
+from almoner.training.grid import shared_grid
+from almoner.training.noise import UnsafeSeededRandom
 from almoner.workloads.checks import verify_trainable
 from almoner.workloads.lung_nodules_3d import LungNodules3d
 from almoner.workloads.registry import WORKLOADS
 
 TASK = LungNodules3d()
-EIGHT = "LIDC-IDRI-0008"
+PATIENTS = dict.fromkeys((f"LIDC-IDRI-{number:04}" for number in range(11)), 8) | {"LIDC-IDRI-0011": 2}
+"""Patient → annotations."""
 
 
 def arrays(patients: dict[str, int], seed: int = 1, test: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
@@ -104,8 +106,8 @@ def test_the_network_is_one_that_opacus_and_the_trainer_take() -> None:
     assert len(flatten(model)) == known.dimension
 
 
-def rows_of(path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.int64]]:
-    """Train two steps of the job at a clinic, everybody drawn; return the unit of each row that a pass was given."""
+def rows_of_steps(path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.int64]]:
+    """Train four steps of the job as shipped at a clinic; return how many rows of each unit a step's passes got."""
     heard: list[NDArray[np.int64]] = []
     passed = UnitGradients._run
 
@@ -114,29 +116,36 @@ def rows_of(path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> list[NDA
         return passed(self, records)
 
     monkeypatch.setattr(UnitGradients, "_run", listening)
-    job = load_document(root / "jobs" / "lung_nodules_3d.yaml", JobSpec)
-    spec = job.model_copy(
-        update={"privacy": job.privacy.model_copy(update={"mechanism": "dp_sgd", "sampling_prob": 1.0})}
-    )
-    declared = load_declarations(root, "chest").sites["chest-2"].datasets["lung_nodules"]
+    monkeypatch.setattr(local_work, "SecureRandom", lambda: UnsafeSeededRandom(1))
+    spec, declared = load_document(root / "jobs" / "lung_nodules_3d.yaml", JobSpec), load_declarations(root, "chest")
+    weights = flatten(TASK.build_model())
     context = SimpleNamespace(
         workload=TASK,
         data_path=path,
-        dataset=declared.model_copy(update={"nominal_records": 8}),
+        dataset=declared.sites["chest-2"]
+        .datasets["lung_nodules"]
+        .model_copy(update={"nominal_records": len(PATIENTS)}),
         spec=spec,
         plan=SimpleNamespace(noise_multiplier=1.0),
-        grid=UpdateGrid(step=2.0**-20, limit=2**40),
+        grid=shared_grid(spec.privacy.max_grad_norm, 1.0, 2, len(weights)),
+        envelope=SimpleNamespace(sites=tuple(declared.sites)),
     )
-    work = LocalWork(context, TASK.build_model())  # type: ignore[arg-type]
-    for _ in range(2):
-        work.train(flatten(TASK.build_model()))
-    return heard
+    work, steps = local_work.LocalWork(context, TASK.build_model()), []  # type: ignore[arg-type]
+    for _ in range(4):
+        heard.clear()
+        work.train(weights)
+        steps.append(np.bincount(np.concatenate([[], *heard]).astype(np.int64), minlength=len(PATIENTS)))
+    return steps
 
 
 @pytest.mark.threat("T-109")
 def test_a_patient_of_eight_annotations_has_four_rows_in_a_step(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = site_file(tmp_path, arrays({EIGHT: 8, "LIDC-IDRI-0009": 2}))
-    heard = rows_of(path, root, monkeypatch)
-    assert [np.bincount(rows).tolist() for rows in heard] == [[4, 2]] * 2
+    """In the job as shipped: whoever is drawn is in the step with four records, or with both of two."""
+    steps = rows_of_steps(site_file(tmp_path, arrays(PATIENTS)), root, monkeypatch)
+    seen = [set(rows.tolist()) for rows in np.stack(steps, axis=1)]
+    assert set().union(*seen[:-1]) == {0, 4}
+    assert seen[-1] == {0, 2}
+    drawn = [int((rows > 0).sum()) for rows in steps]
+    assert 0 < max(drawn) < len(PATIENTS)
