@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ from almoner.schema.envelope import JobEnvelope
 from almoner.schema.job import JobSpec
 from almoner.workloads.registry import workload
 
-ROUNDS = 50
+ROUNDS, STEPS = 50, 500
+"""So many rounds and local steps that the job runs for as long as its tests take, on a quick machine too."""
+
 GATED_SECONDS = 2.0
 """How long a gated job process is given to answer."""
 
@@ -78,7 +81,9 @@ class RunningJob:
         return f"{SITE}.{self.job_id}"
 
     def rounds_committed(self) -> int:
-        return sum(self.ledger.committed(self.job_id, f"train-{number:04d}") for number in range(1, ROUNDS + 1))
+        """Return how many rounds the site has charged; they come in order."""
+        done = (self.ledger.committed(self.job_id, f"train-{number:04d}") for number in range(1, ROUNDS + 1))
+        return sum(takewhile(bool, done))
 
     def wait_for_next_round(self) -> None:
         now = self.rounds_committed()
@@ -124,7 +129,7 @@ def job(
 ) -> Iterator[RunningJob]:
     gated = request.param == "gated"
     consortium = make_consortium(root, tmp_path_factory.mktemp(request.param) / "heart")
-    spec = with_size(heart_spec, rounds=ROUNDS, local_steps=100, target_epsilon=1.4)
+    spec = with_size(heart_spec, rounds=ROUNDS, local_steps=STEPS, target_epsilon=1.4)
     with Federation(consortium, SITES_GATED if gated else UNGATED) as federation:
         federation.start(lambda text: None)
         with attacking(federation, gated, spec.study) as lead:
