@@ -35,7 +35,7 @@ OTHER = JOB.replace("1", "2")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Write the folders of a server and two sites after a job of two rounds."""
+    """Write the folders of a server and three sites after a job of two rounds."""
     top = tmp_path_factory.mktemp("world")
 
     def ledger(site, number, spec, envelope, num_rounds):
@@ -60,7 +60,7 @@ def world(tmp_path_factory):
             book.record("decision", decision(site, number, spec, "c" * 64, "refused", OTHER))
             return book.entries()
 
-    run = make_run(num_sites=2, num_rounds=2, ledger=ledger)
+    run = make_run(num_sites=3, num_rounds=2, ledger=ledger)
     (top / "root.pem").write_bytes(run.root_pem)
     write_kit(top / "server" / "kit", run.server.kit, "server", run.root_pem)
     for site in run.sites:
@@ -108,7 +108,7 @@ def test_one_command_packs_a_folder_with_all_on_one_machine(world, almoner: Shel
     verified = almoner("audit", "verify", out, "--root-cert", root, "--json")
     found = json.loads(verified.out)
     assert found["ok"] is True
-    assert [account["site"] for account in found["accounts"]] == ["site-1", "site-2"]
+    assert [account["site"] for account in found["accounts"]] == ["site-1", "site-2", "site-3"]
     assert "△ not shown: known vulnerabilities" in almoner("audit", "verify", out, "--root-cert", root).out
     assert b"0.5, 1.5" not in out.read_bytes()  # the model is not in it
     for path in (world / "server" / "kit", world / "sites" / "site-1" / "kit"):
@@ -124,13 +124,13 @@ def test_one_command_packs_a_folder_with_all_on_one_machine(world, almoner: Shel
 
 def test_sites_on_their_own_machines_send_packs_and_cosignatures(world, almoner: Shell, tmp_path: Path) -> None:
     packs, signed = [], []
-    for site in ("site-1", "site-2"):
+    for site in ("site-1", "site-2", "site-3"):
         packs += ["--site-pack", tmp_path / f"{site}.zip"]
         assert almoner("audit", "pack", JOB, world / "sites" / site, "--out", packs[-1]).code == 0
     offer = tmp_path / "offer.json"
     assert almoner("audit", "offer", JOB, world / "server", "--out", offer, *packs).code == 0
     certificate = world / "server" / "kit" / "startup" / "server.crt"
-    for site in ("site-1", "site-2"):
+    for site in ("site-1", "site-2", "site-3"):
         signed += ["--cosignature", tmp_path / f"{site}.json"]
         asked = ("audit", "cosign", offer, world / "sites" / site, "--server-cert", certificate, "--out", signed[-1])
         assert almoner(*asked).code == 0

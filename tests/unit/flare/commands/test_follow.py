@@ -45,6 +45,6 @@ def test_a_busy_server_has_half_a_minute_for_the_answers(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(session, "time", clock)
-    report = UserSession(EndsFirst(late)).follow("id", lambda progress: None, 600.0)  # type: ignore[arg-type]
+    report = UserSession(EndsFirst(late), Path()).follow("id", lambda progress: None, 600.0)  # type: ignore[arg-type]
     assert report.answers == answers
     assert PROGRESS_SECONDS < clock.now <= 30.0
