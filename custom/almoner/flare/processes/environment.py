@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-_KEPT_VARIABLES = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "VIRTUAL_ENV", "USER"})
+_KEPT_VARIABLES = frozenset(
+    {"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "VIRTUAL_ENV", "USER", "MKL_CBWR"}
+)
+"""MKL_CBWR is set by the package itself, where the starter did not; jobs need it as whoever starts them does."""
 
 HOME_VARIABLE = "ALMONER_HOME"
 """Holds the participant's folder."""
