@@ -4,7 +4,6 @@ Each class states the bound that its rule keeps when f rows may be anything; Δ 
 """
 
 import hashlib
-import itertools
 import json
 import math
 
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from tests.contract import robust_references as reference
 
 from almoner.errors import PolicyViolation, ProtocolError
-from almoner.robust import geometric_median
 from almoner.robust.conditions import min_rows
 from almoner.robust.report import Aggregate
 from almoner.robust.rule import Rule
@@ -433,21 +431,21 @@ def test_one_nan_spoils_this_rule_without_its_control(kind, monkeypatch):
 
 @pytest.mark.threat("T-44")
 def test_far_rows_spoil_the_geometric_median_unless_they_are_left_out(monkeypatch):
+    """What rounding makes of them is each processor's own: one draw of some twenty exceeds the bound anywhere."""
     count, f = 10, 4
-    shipped = geometric_median._FARTHEST
-    worst = {shipped: 0.0, math.inf: 0.0}
-    for seed, farthest in itertools.product(range(10), worst):
-        monkeypatch.setattr("almoner.robust.geometric_median._FARTHEST", farthest)
+
+    def drift(seed):
+        """Return the distance of the result to the honest mean, in honest radii."""
         honest = normal(count - f, 300, seed) * np.float32(1e-3)
         far = 2.0**49 * (1 + np.random.default_rng(seed).random((f, 1))) * np.ones(300)
         rows = np.concatenate([honest, far.astype(np.float32)])
         result = make_rule("geometric_median", f).aggregate(rows, np.ones(count)).vector
         mean = honest.mean(axis=0)
-        radius = np.linalg.norm(honest - mean, axis=1).max()
-        worst[farthest] = max(worst[farthest], float(np.linalg.norm(result - mean) / radius))
-    bound = 2 * (count - f) / (count - 2 * f)
-    assert worst[shipped] < 0.5
-    assert worst[math.inf] > bound
+        return float(np.linalg.norm(result - mean) / np.linalg.norm(honest - mean, axis=1).max())
+
+    assert max(drift(seed) for seed in range(100)) < 0.5
+    monkeypatch.setattr("almoner.robust.geometric_median._FARTHEST", math.inf)
+    assert any(drift(seed) > 2 * (count - f) / (count - 2 * f) for seed in range(1000))
 
 
 def make_buckets(rows: np.ndarray) -> np.ndarray:
