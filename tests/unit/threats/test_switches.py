@@ -1,6 +1,8 @@
 """A control is taken out of the code alone, and a test that does not notice is told from one that does."""
 
+import functools
 import importlib
+import inspect
 import json
 import sys
 import textwrap
@@ -10,7 +12,8 @@ from pathlib import Path
 import pytest
 from tests.switches.__main__ import HOOKS, main
 
-from almoner.schema.threat_model import ThreatModel
+from almoner.schema.threat_model import Control, ThreatModel
+from almoner.threats.check import load_threat_model
 
 sys.path.append(str(HOOKS))
 switched = importlib.import_module("switched")
@@ -78,6 +81,31 @@ def test_whoever_holds_a_function_calls_what_stands_in_its_place(module: types.M
 def test_each_kind_of_name(name: str, off: str, call: object, seen: object, module: types.ModuleType) -> None:
     switched.take_out(module, name, off)
     assert call(module) == seen  # type: ignore[operator]
+
+
+def arguments_refused(control: Control) -> str:
+    """Return by what a control's stand-in does not take the arguments of what it stands for; "" if it does."""
+    module_name, path = control.code.split(":")
+    module = importlib.import_module(module_name)
+    *outer, last = path.split(".")
+    held = vars(functools.reduce(getattr, outer, module))[last]
+    function = inspect.unwrap(getattr(held, "__func__", getattr(held, "fget", held)))
+    instead = eval(control.without, vars(module) | {"original": held})
+    if not (inspect.isfunction(function) and inspect.isfunction(instead)):
+        return ""
+    parameters = inspect.signature(function).parameters.values()
+    named = {parameter.name: None for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    try:
+        inspect.signature(instead).bind(*[p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD], **named)
+    except TypeError as error:
+        return f"{control.code}: {error}"
+    return ""
+
+
+def test_what_stands_in_a_controls_place_takes_its_arguments(root: Path) -> None:
+    controls = [control for threat in load_threat_model(root).threats for control in threat.controls]
+    assert len(controls) > 200
+    assert [line for line in map(arguments_refused, controls) if line] == []
 
 
 def trial(name: str, control: dict[str, str], folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
